@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# csvfs: `make help` lists the targets.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# A build has a folder of its own: VARIANT is empty, bugs, asan or tsan.
+VARIANT ?=
+BUILD   := build$(if $(VARIANT),/$(VARIANT))
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+OPT     ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
+           -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wno-unused-parameter -Wno-missing-field-initializers
+WERROR  ?=
+HARDEN  := -fstack-protector-strong -fno-strict-overflow
+CPPFLAGS_ALL := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -I. -Iinclude $(CPPFLAGS)
+CFLAGS_ALL   := -std=gnu17 $(OPT) $(WARN) $(WERROR) $(HARDEN) -pthread -MMD -MP $(CFLAGS)
+LDFLAGS_ALL  := -pthread $(LDFLAGS)
+
+ifeq ($(VARIANT),bugs)
+CPPFLAGS_ALL += -DCSV_BUGS
+endif
+ifeq ($(VARIANT),asan)
+CFLAGS_ALL   += -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+LDFLAGS_ALL  += -fsanitize=address,undefined
+endif
+ifeq ($(VARIANT),tsan)
+CFLAGS_ALL   += -fsanitize=thread -fno-omit-frame-pointer
+LDFLAGS_ALL  += -fsanitize=thread
+endif
+
+# ---- the parts: who may include whom is checked by tools/dev/check-includes ----
+src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_SRC     := $(call src,lib)
+MIGCORE_SRC := $(call src,migrate/core)
+LOCKD_SRC   := $(filter-out lockd/main.c,$(call src,lockd lockd/core lockd/engine lockd/daemon))
+CLIENT_SRC  := $(call src,lockd/client)
+MIGRATE_SRC := $(call src,migrate/source migrate/target migrate/qemu)
+CORE_SRC    := $(call src,fs/disk fs/journal fs/meta fs/data fs/vhd)
+FSD_SRC     := $(filter-out fs/main.c,$(call src,fs fs/lock fs/fuse fs/ctl))
+CSVADM_SRC  := $(filter-out tools/main.c,$(call src,tools tools/cmd tools/check))
+
+LIB_A     := $(BUILD)/libcsv.a
+MIGCORE_A := $(BUILD)/libmigcore.a
+LOCKD_A   := $(BUILD)/liblockd.a
+CLIENT_A  := $(BUILD)/liblockclient.a
+MIGRATE_A := $(BUILD)/libmigrate.a
+CORE_A    := $(BUILD)/libfscore.a
+FSD_A     := $(BUILD)/libfsd.a
+TOOLS_A   := $(BUILD)/libtools.a
+
+LIBS_LIB   := -luring -liscsi -lisal
+LIBS_FSD   := -lfuse3 -linih
+LIBS_TOOLS := -lsmartcols -ljansson -lblkid -luuid
+LIBS_LOCKD := -lcpg -lvotequorum -lcmap -lqb -linih
+
+BINS := $(addprefix $(BUILD)/bin/,$(if $(wildcard fs/main.c),csvfs) $(if $(wildcard lockd/main.c),csvlockd) \
+        $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff))
+
+all: $(BINS)
+
+$(LIB_A): $(call obj,$(LIB_SRC))
+$(MIGCORE_A): $(call obj,$(MIGCORE_SRC))
+$(LOCKD_A): $(call obj,$(LOCKD_SRC))
+$(CLIENT_A): $(call obj,$(CLIENT_SRC))
+$(MIGRATE_A): $(call obj,$(MIGRATE_SRC))
+$(CORE_A): $(call obj,$(CORE_SRC))
+$(FSD_A): $(call obj,$(FSD_SRC))
+$(TOOLS_A): $(call obj,$(CSVADM_SRC))
+
+%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
+
+define link
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(1)
+endef
+
+$(BUILD)/bin/csvfs: $(call obj,fs/main.c) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB) $(LIBS_FSD) -luuid)
+
+$(BUILD)/bin/csvlockd: $(call obj,lockd/main.c) $(LOCKD_A) $(MIGCORE_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB) $(LIBS_LOCKD) -luuid)
+
+$(BUILD)/bin/csvadm: $(call obj,tools/main.c) $(TOOLS_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB) $(LIBS_TOOLS) -linih)
+
+$(BUILD)/bin/csv-handoff: $(call obj,migrate/hook/csv-handoff.c) $(MIGRATE_A) $(CLIENT_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB) -ljansson -linih -luuid)
+
+# ---- tests ------------------------------------------------------------------
+# tests/unit/test_X.c, tests/sim/test_X.c, tests/crash/test_X.c: a cmocka program each; helpers beside them
+# are all other .c files of the folder.
+UNIT_SRC  := $(call src,tests/unit tests/sim tests/crash)
+TEST_MAIN := $(filter $(addsuffix /test_%,tests/unit tests/sim tests/crash),$(UNIT_SRC))
+TEST_MAIN := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
+TEST_HELP := $(filter-out $(TEST_MAIN),$(UNIT_SRC))
+TESTS     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_MAIN))
+TEST_A    := $(BUILD)/libtest.a
+$(TEST_A): $(call obj,$(TEST_HELP))
+
+# The archives refer to each other in tests: one group.
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LOCKD_A) $(MIGCORE_A) $(LIB_A)
+	$(call link,$< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD))
+comma := ,
+
+tests: $(TESTS)
+
+clean:
+	rm -rf build
+
+.PHONY: all tests clean
+-include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Deliberate bugs, to show that a test would find them.  In the normal build
+ * CSV_BUG() is the constant 0 and the compiler drops the code; in the test build
+ * (make variable BUGS=1, -DCSV_BUGS) csv_bug_set() switches one on.
+ */
+#ifndef CSV_LIB_BUG_H
+#define CSV_LIB_BUG_H
+
+#define CSV_BUG_LIST(X) \
+	X(NO_FLUSH_BEFORE_COMMIT) /* journal: commit block goes out with data and images still in the cache */ \
+	X(REPLAY_IGNORES_VERSION) /* replay: writes every image home */ \
+	X(HOME_BEFORE_COMMIT)     /* checkpoint: home blocks written before the commit is durable */ \
+	X(L1_GRANT_BEFORE_REPLAY) /* engine: no freeze after a member is out */ \
+	X(F4_NO_RECOVERER_FENCE)  /* recovery: a new recoverer starts while the old one may still write */ \
+	X(F5_MARK_ONCE)           /* recovery: the slot is not marked again after the preempt */ \
+	X(H3_OFFER_TO_ANYONE)     /* handoff: an offered lease goes to whoever asks */ \
+	X(H4_UNPARK_ON_UNKNOWN)   /* handoff: parked writes go on when the commit's fate is unknown */ \
+	X(H6_TAKEBACK_AFTER_RUN)  /* handoff: taken back though the destination has written */
+
+enum csv_bug {
+#define CSV_BUG_ENUM(name) CSV_BUG_##name,
+	CSV_BUG_LIST(CSV_BUG_ENUM)
+#undef CSV_BUG_ENUM
+	CSV_BUG_COUNT
+};
+
+#ifdef CSV_BUGS
+extern unsigned long csv_bug_mask;
+#define CSV_BUG(name) ((csv_bug_mask >> CSV_BUG_##name) & 1ul)
+/* Sets the switched-on bugs: a mask of 1 << CSV_BUG_*. */
+static inline void csv_bug_set(unsigned long mask)
+{
+	csv_bug_mask = mask;
+}
+#else
+#define CSV_BUG(name) 0
+#endif
+
+#endif
