@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Extent map of a file: where logical blocks lie. Blocks are 4096 bytes. */
+#ifndef CSV_DATA_MAP_H
+#define CSV_DATA_MAP_H
+
+#include "fs/meta/inode.h"
+
+enum csv_map_kind { CSV_MAP_HOLE, CSV_MAP_UNWRITTEN, CSV_MAP_WRITTEN };
+struct csv_map {
+	uint64_t lblk, len;        /* the asked block and how many from it on are alike */
+	enum csv_map_kind kind;
+	uint64_t phys;             /* of lblk; unless HOLE */
+};
+
+/* inode PR, fs->meta shared. Always fills one piece of at most maxlen blocks, beginning at lblk. */
+enum csv_err csv_map_lookup(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, uint64_t maxlen,
+			    struct csv_map *map);
+/* All below: inode EX (leased image: lease.I EX and inode EX for a change of the map), ctx->ags EX, inside txn; *buf of the inode. */
+/* Fills holes of [lblk, lblk+len) with unwritten extents, as far as credits go: *done blocks from lblk are mapped. */
+enum csv_err csv_map_alloc(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk, uint64_t len,
+			   uint64_t *done);
+/* Turns unwritten blocks of the range into written ones. Data is on the LUN (the txn becomes ordered). */
+enum csv_err csv_map_convert(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk,
+			     uint64_t len);
+/* Frees blocks of the range, at most what fits the transaction, from the end backwards: *left blocks remain to be done. */
+enum csv_err csv_map_punch(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk, uint64_t len,
+			   uint64_t *left);
+
+/* ---- whole operations, several transactions if need be ---- */
+/* inode EX, ags EX; groups to free from: csv_map_groups. The part of the last block beyond the new end is zeroed on the LUN. */
+enum csv_err csv_truncate(struct csv_ctx *ctx, struct csv_iref ref, uint64_t size, struct csv_attr *attr, uint64_t *tid);
+/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]. */
+enum csv_err csv_fallocate(struct csv_ctx *ctx, struct csv_iref ref, int mode, uint64_t off, uint64_t len,
+			   uint64_t *tid);
+/* Groups that hold blocks of [lblk, lblk+len) and of the tree nodes above; fs->meta shared. */
+enum csv_err csv_map_groups(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, uint64_t len,
+			    struct csv_agset *set);
+/* SEEK_DATA, SEEK_HOLE (unwritten counts as hole). NOENT = ENXIO at the edge. */
+enum csv_err csv_map_seek(struct csv_fs *fs, struct csv_iref ref, uint64_t off, bool data, uint64_t *found);
+
+#endif
