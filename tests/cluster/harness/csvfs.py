@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""csvfs on a node: csvlockd, formatting the volume, mounting it."""
+import subprocess
+
+from .errors import HarnessError
+from .instance import BIN, MOUNT_POINT, VOLUME
+from .shell import tail, text_of
+from .wait import wait_until
+
+_LOCKD_SOCKET = "/run/csvfs/lockd.sock"
+
+
+def require_binaries():
+    """Fail early, and clearly, if csvfs has not been built."""
+    missing = [name for name in ("csvlockd", "csvadm", "csvfs") if not (BIN / name).exists()]
+    if missing:
+        raise HarnessError(f"not built: {', '.join(f'build/bin/{name}' for name in missing)};"
+                           " run make, or bring the cluster up with --no-csvfs")
+
+
+def begin_lockd(node):
+    """Start csvlockd on a node, unless it runs."""
+    if node.pid_of("csvlockd"):
+        return
+    socket = node.path(_LOCKD_SOCKET)
+    socket.unlink(missing_ok=True)  # of a killed one; its presence is what we wait for
+    node.spawn("csvlockd", [BIN / "csvlockd", "--foreground"])
+
+
+def wait_lockd(node, seconds=15):
+    """Wait until csvlockd takes connections."""
+    wait_until(f"csvlockd of {node.name} to make {_LOCKD_SOCKET}",
+               lambda: node.path(_LOCKD_SOCKET).is_socket(), seconds,
+               dead=node.dead_reason("csvlockd"))
+
+
+def csvadm(node, words, timeout=60):
+    """Run csvadm with its output in the node's csvadm.log.
+
+    A file and not a pipe: a daemon left behind by `mount` may keep its
+    standard output open, and nobody would see the end of a pipe.
+    """
+    log = node.dir / "csvadm.log"
+    argv = [BIN / "csvadm", *words]
+    with open(log, "ab") as output:
+        output.write(f"$ {text_of(argv)}\n".encode())
+        output.flush()
+        child = node.popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise HarnessError(f"{node.name}: no end after {timeout} s: {text_of(argv)}\n{tail(log)}") from None
+    if code != 0:
+        raise HarnessError(f"{node.name}: exit {code}: {text_of(argv)}\n{tail(log)}")
+
+
+def format_volume(node, lun, cluster_name):
+    """Make the volume, from one node, once in the life of the LUN."""
+    csvadm(node, ["format", lun, "--name", VOLUME, "--cluster", cluster_name])
+
+
+def mount(node, lun):
+    """Mount the volume on a node, unless it is mounted."""
+    if not node.mounted(MOUNT_POINT):
+        csvadm(node, ["mount", lun, MOUNT_POINT, "-o", f"lock=cpg,node={node.name}"])

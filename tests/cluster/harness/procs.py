@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finding and signalling processes by what they belong to, never by name."""
+import os
+import signal
+
+from .errors import WaitTimeout
+from .instance import MARK
+from .wait import wait_until
+
+STOPPED = frozenset("Tt")
+GONE = frozenset("ZX")
+
+
+def namespace_id(path):
+    """(device, inode) that identifies the namespace behind a path, or None."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino)
+
+
+def all_pids():
+    """Every process id of this PID namespace, ourselves excepted."""
+    own = os.getpid()
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != own]
+
+
+def stat_fields(pid):
+    """Fields of /proc/PID/stat from the third (the state) on; [] if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command name may contain blanks and brackets: look behind its last bracket.
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return []
+
+
+def state_of(pid):
+    """One-letter state of a process; 'X' if there is none."""
+    return (stat_fields(pid) or ["X"])[0]
+
+
+def recorded(pidfile):
+    """Pid from a file written by shell.spawn_detached(), if that process lives, else None.
+
+    The start time guards against a pid that has been given to somebody else.
+    """
+    try:
+        pid, start_time = pidfile.read_text().split()
+    except (OSError, ValueError):
+        return None
+    fields = stat_fields(pid)
+    same = fields and fields[19] == start_time and fields[0] not in GONE
+    return int(pid) if same else None
+
+
+def alive(pid):
+    """Whether the process exists and is more than a zombie."""
+    return state_of(pid) not in GONE
+
+
+def mark_of(pid):
+    """Value of MARK in the process's start environment, or ''."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:
+        return ""
+    key = MARK.encode() + b"="
+    for entry in environment.split(b"\0"):
+        if entry.startswith(key):
+            return os.fsdecode(entry[len(key):])
+    return ""
+
+
+def in_namespaces(ids):
+    """Live processes whose network or mount namespace is one of `ids`."""
+    ids = {entry for entry in ids if entry}
+    if not ids:
+        return set()
+    return {pid for pid in all_pids()
+            if (namespace_id(f"/proc/{pid}/ns/net") in ids
+                or namespace_id(f"/proc/{pid}/ns/mnt") in ids) and alive(pid)}
+
+
+def with_mark(prefix):
+    """Live processes that were started with a mark of this prefix."""
+    return {pid for pid in all_pids() if mark_of(pid).startswith(prefix) and alive(pid)}
+
+
+def send(pid, number):
+    """Send a signal; a process that has gone meanwhile is no error."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def kill_all(find, what, seconds=10):
+    """SIGKILL what find() returns until it returns nothing.
+
+    Repeated, because a process may fork between the look and the signal.
+    """
+    def step():
+        pids = find()
+        for pid in pids:
+            send(pid, signal.SIGKILL)
+        return not pids
+
+    try:
+        wait_until(f"the end of all processes of {what}", step, seconds, every=0.01)
+    except WaitTimeout as error:
+        stuck = ", ".join(f"{pid} ({state_of(pid)})" for pid in sorted(find()))
+        raise WaitTimeout(f"{error}; still there: {stuck}") from None
+
+
+def stop_all(find, what, seconds=5):
+    """SIGSTOP what find() returns until every one of them is stopped."""
+    def step():
+        running = [pid for pid in find() if state_of(pid) not in STOPPED]
+        for pid in running:
+            send(pid, signal.SIGSTOP)
+        return not running
+
+    wait_until(f"all processes of {what} to stop", step, seconds, every=0.01)
+
+
+def continue_all(find, what, seconds=5):
+    """SIGCONT what find() returns until none of them is stopped."""
+    def step():
+        stopped = [pid for pid in find() if state_of(pid) in STOPPED]
+        for pid in stopped:
+            send(pid, signal.SIGCONT)
+        return not stopped
+
+    wait_until(f"all processes of {what} to continue", step, seconds, every=0.01)
