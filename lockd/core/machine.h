@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvlockd's protocol as a pure state machine: csv_machine_step() is a function from
+ * (state, event) to (state, actions), with no clock, socket, disk or thread inside.
+ * The daemon feeds it corosync's events and its clients' records; the simulator
+ * feeds it simulated ones.  All members that see the same configuration changes and
+ * messages in the same order come to the same replicated state.
+ *
+ * Inside: view formation and state transfer (view.c), lockspaces per volume (space.c),
+ * recovery (recover.c), byte-range locks (brl.c).
+ */
+#ifndef CSV_LOCKD_MACHINE_H
+#define CSV_LOCKD_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "csv/proto.h"
+
+struct csv_machine;
+
+struct csv_machine_node {
+	uint32_t nodeid;
+	uint32_t votes;
+	char name[CSV_NODENAME_MAX + 1];
+};
+struct csv_machine_cfg {
+	uint32_t nodeid;                /* ours */
+	char cluster[CSV_CLUSTER_MAX + 1];
+	unsigned nnodes;
+	struct csv_machine_node node[CSV_NODES_MAX]; /* all configured nodes */
+	bool two_node;                  /* one of two is quorate (F5) */
+	unsigned reattach_ms;           /* how long a dead csvlockd or csvfs of a living node is waited for (L3); 0: not at all */
+};
+
+enum csv_event_type {
+	CSV_EV_CONF,        /* configuration change of the group, in order with messages */
+	CSV_EV_MSG,         /* message from a member, in total order, own ones too */
+	CSV_EV_CLIENT,      /* record from a local client */
+	CSV_EV_CLIENT_GONE, /* its connection closed */
+	CSV_EV_TIMER,
+};
+struct csv_event {
+	enum csv_event_type type;
+	/* CONF: members of the group now; node_down: which of those gone left because their node is gone (else process only) */
+	unsigned nmembers;
+	uint32_t member[CSV_NODES_MAX];
+	/* MSG */
+	uint32_t sender;
+	const void *data;
+	size_t len;
+	/* CLIENT, CLIENT_GONE: the daemon's number of the connection, never used again; the machine ignores roles other than FS */
+	uint64_t client;
+	const struct csv_msg *msg;
+	/* TIMER */
+	uint64_t timer;
+};
+
+enum csv_action_type {
+	CSV_ACT_SEND,       /* multicast data to the group, agreed order */
+	CSV_ACT_CLIENT,     /* record to a local client */
+	CSV_ACT_CLOSE,      /* close a client's connection (protocol violation) */
+	CSV_ACT_TIMER,      /* ask for TIMER `timer` in ms; ms 0: cancel */
+	CSV_ACT_LOG,        /* for people: level, text */
+};
+struct csv_action {
+	enum csv_action_type type;
+	void *data;             /* SEND: owned by the list */
+	size_t len;
+	uint64_t client;
+	struct csv_msg msg;
+	uint64_t timer;
+	unsigned ms;
+	int level;              /* enum csv_log_level */
+	char text[200];
+};
+struct csv_actions {
+	struct csv_action *list;
+	size_t n, cap;
+};
+void csv_actions_clear(struct csv_actions *a); /* frees what is in it; the array can be used again */
+void csv_actions_free(struct csv_actions *a);
+
+enum csv_err csv_machine_new(const struct csv_machine_cfg *cfg, struct csv_machine **m);
+void csv_machine_free(struct csv_machine *m);
+/* Appends to *out in the order in which the daemon must carry out. Bad messages and records change nothing. */
+void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct csv_actions *out);
+
+/* Largest SEND the machine makes, bytes; larger state is sent in several. Below corosync's atomic message of about 1 MiB. */
+#define CSV_MACHINE_SEND_MAX (256u << 10)
+
+/* ---- looking in, for status, lists and the simulator's invariants ---- */
+bool csv_machine_quorate(const struct csv_machine *m);
+bool csv_machine_formed(const struct csv_machine *m); /* has state: view formation is through */
+unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);
+/* Digest of the replicated state: equal on all members at the same point of the order. */
+uint64_t csv_machine_digest(const struct csv_machine *m);
+/* Calls fn for each node of the configuration / each lock holder or waiter of a volume (uuid NULL: all). */
+void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const struct csv_msg_node *n), void *arg);
+void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
+		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg);
+void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct csv_msg_view *view);
+
+#endif
