@@ -136,10 +136,10 @@ class Cluster:
         for node in nodes:
             node.finish_power_on()
             corosync.begin_start(self, node.number)
-        expected = self.reachable()
+        reachable = self.reachable()
         for node in nodes:
-            seen = expected if node.number in expected else {node.number}
-            corosync.wait_members(node, seen, START_S)
+            expected = reachable if node.number in reachable else {node.number}
+            corosync.wait_members(node, expected, START_S)
         if self.use_csvfs:
             for node in nodes:
                 csvfs.begin_lockd(node)
@@ -193,13 +193,9 @@ class Cluster:
         goes with every socket in it.
         """
         node = self.node(which)
-        for net in ("stor", "clus", "mig", "guest"):
-            fabric.set_link(self.instance, node.name, net, False)
+        fabric.unplug(self.instance, node.name)
         node.kill()
         fabric.delete(self.instance.netns(node.name))
-        # The namespace takes its links along a moment later, in the kernel's own time.
-        gone = fabric.port(node.name, "stor")
-        wait_until(f"links of {node.name} to go", lambda: gone not in fabric.links(self.instance), 10)
 
     def freeze(self, which):
         """SIGSTOP everything on a node."""
@@ -239,3 +235,18 @@ class Cluster:
     def lun_heal(self, which):
         """Undo lun_cut()."""
         self.set_link(which, "stor", True)
+
+    def heal(self):
+        """Undo every fault: all cables in, nothing frozen, every node and the target up."""
+        self.target.thaw()
+        self.target.start()
+        for name, up in fabric.links(self.instance).items():
+            if not up:
+                fabric.set_link(self.instance, *name.split("-"), True)
+        for node in self.nodes:
+            if node.frozen:
+                node.thaw()
+        for node in self.nodes:
+            self.start(node.name)
+        names = [node.name for node in self.nodes]
+        self.wait_members(names, names, quorate=True)

@@ -17,6 +17,7 @@ import os
 from .errors import HarnessError
 from .instance import FABRIC_HOST, NETS, TARGET_HOST, address
 from .shell import run
+from .wait import wait_until
 
 NETNS_DIR = "/run/netns"
 FABRIC = "fab"
@@ -98,8 +99,29 @@ def set_link(instance, box, net, up):
     """Plug in or pull out a box's cable, at the fabric's end.
 
     The box keeps its addresses and sees its carrier go, as with a real cable.
+    Up returns when both ends pass packets: the kernel takes up to a second.
     """
-    batch(instance.netns(FABRIC), [f"link set {port(box, net)} {'up' if up else 'down'}"])
+    mine = port(box, net)
+    batch(instance.netns(FABRIC), [f"link set {mine} {'up' if up else 'down'}"])
+    if up:
+        ends = [(instance.netns(FABRIC), mine), (instance.netns(box), f"{net}0")]
+        wait_until(f"carrier on both ends of {mine}",
+                   lambda: all(operational(*end) for end in ends), 5)
+
+
+def operational(netns, device):
+    """Whether a link has its carrier and passes packets."""
+    done = run(["ip", "-netns", netns, "-json", "link", "show", device], check=False)
+    return any(link.get("operstate") == "UP" for link in json.loads(done.stdout or "[]"))
+
+
+def unplug(instance, box):
+    """Destroy all links of a node, both ends.
+
+    Deleting its namespace would not do at once: TCP connections that have
+    not ended keep a namespace and its links alive for minutes.
+    """
+    batch(instance.netns(FABRIC), [f"link delete {port(box, net)}" for net in NETS])
 
 
 def links(instance):

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Parts of the harness that need no cluster."""
+import os
+
+import pytest
+
+from harness import HarnessError, Instance, WaitTimeout, hostmounts, procs, wait_until
+from harness.corosync import parse_quorumtool
+from harness.size import parse_size
+
+
+@pytest.mark.parametrize("text, size", [("512", 512), ("64M", 64 << 20), ("8G", 8 << 30), (4096, 4096)])
+def test_size(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8X", "-1", "0", "1.5G"])
+def test_size_refused(text):
+    with pytest.raises(HarnessError):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("name", ["A", "a_b", "-a", "a-", "a/b", "x" * 25])
+def test_instance_name_refused(name):
+    with pytest.raises(HarnessError):
+        Instance(name)
+
+
+def test_instance_owns_only_its_namespaces():
+    """'a' and 'a-b' may live side by side."""
+    assert Instance("a").owns_netns("csv-a-n12")
+    assert Instance("a").owns_netns("csv-a-fab")
+    assert not Instance("a").owns_netns("csv-a-b-n1")
+    assert not Instance("a").owns_netns("csv-a-n1x")
+
+
+def test_wait_names_what_it_waited_for():
+    with pytest.raises(WaitTimeout, match="for the moon to rise; last answer: ''"):
+        wait_until("the moon to rise", lambda: "", 0.05)
+
+
+def test_wait_stops_when_pointless():
+    with pytest.raises(WaitTimeout, match="it has died"):
+        wait_until("an answer", lambda: False, 60, dead=lambda: "it has died")
+
+
+def test_quorumtool():
+    text = """Quorum information
+Node ID:          1
+Quorate:          No
+
+Membership information
+    Nodeid      Votes    Qdevice Name
+         1          1         NR n1 (local)
+         3          1         NR n3
+"""
+    assert parse_quorumtool(text) == {"quorate": False, "members": {1, 3}}
+    assert parse_quorumtool("Cannot initialize CMAP service\n") is None
+
+
+def test_mountinfo():
+    line = "42 27 254:0 /a\\040b /mnt rw shared:1 - ext4 /dev/vda rw\n"
+    assert hostmounts.parse_mountinfo(line) == [("/mnt", "/dev/vda", "/a b")]
+
+
+def test_recorded_pid_of_another_process(tmp_path):
+    """A pid that now belongs to somebody else is not taken for ours."""
+    pidfile = tmp_path / "x.pid"
+    started = procs.stat_fields(os.getpid())[19]
+    pidfile.write_text(f"{os.getpid()} {started}\n")
+    assert procs.recorded(pidfile) == os.getpid()
+    pidfile.write_text(f"{os.getpid()} {int(started) + 1}\n")
+    assert procs.recorded(pidfile) is None
+    pidfile.write_text("")
+    assert procs.recorded(pidfile) is None
