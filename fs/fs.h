@@ -75,6 +75,8 @@ struct csv_fs {
 	 * every later call answers CSV_WITHDRAWN or CSV_FENCED.
 	 */
 	_Atomic int withdrawn;          /* enum csv_err; 0: no */
+	_Atomic int withdraw_claim;     /* who set it first fills the reason */
+	char withdraw_reason[200];      /* valid once `withdrawn` is set */
 	void (*on_withdraw)(void *arg, enum csv_err err, const char *reason);
 	void *on_withdraw_arg;
 };
@@ -82,7 +84,8 @@ struct csv_fs {
 /*
  * Sets the volume up over an open device: reads and checks the superblock, makes cache,
  * allocator and (unless readonly) journal for the given slot, whose journal must be clean.
- * slot CSV_SLOT_NONE with readonly: look only.  The device stays the caller's.
+ * slot CSV_SLOT_NONE with readonly: look only.  The device stays the caller's.  *fs is overwritten as a whole: set
+ * locks and on_withdraw afterwards.  A damaged primary superblock is told in *why though the result is CSV_OK.
  * Errors: NOTCSV, FEATURE, DAMAGED, CHECKSUM, IO, NOMEM.
  */
 enum csv_err csv_fs_open(struct csv_fs *fs, struct csv_bdev *dev, struct csv_env *env, bool readonly, uint32_t slot,

@@ -39,6 +39,9 @@ enum csv_slot_verdict csv_slot_judge(const struct csv_super *sb, uint32_t slot, 
 uint64_t csv_slot_pr_key(uint32_t slot, uint32_t incarnation);
 
 /* Block header helpers, for every metadata block (verify after each read, seal before each write). */
+/* Zeroes the block and begins it: everything but CRC, slot, incarnation and sequence. */
+void csv_block_init(void *block, const uint8_t uuid[16], uint32_t magic, uint64_t blkno, uint64_t owner, uint64_t version);
+const char *csv_magic_name(uint32_t magic); /* "inode", "tree node", ... ; "unknown" */
 void csv_block_seal(void *block, uint64_t blkno); /* block number and CRC, last thing before a write */
 enum csv_err csv_block_verify(const void *block, const uint8_t uuid[16], uint64_t blkno, uint32_t magic,
 			      struct csv_why *why); /* CHECKSUM or IDENTITY; magic 0: any known type */
@@ -51,7 +54,7 @@ struct csv_format {
 	uint32_t journal_blocks;
 	uint64_t blocks;          /* 0: the whole device */
 	uint64_t ag_blocks;       /* 0: chosen from the size */
-	uint8_t uuid[16];         /* zero: random */
+	uint8_t uuid[16];         /* zero: random. Never one that this LUN had before: its old journals would fit. */
 };
 /* Writes a new, empty volume: superblock last. What was there is the caller's question (libblkid, live slots). */
 enum csv_err csv_format_write(struct csv_bdev *dev, struct csv_env *env, const struct csv_format *f, struct csv_super *sb,

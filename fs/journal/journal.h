@@ -30,9 +30,21 @@ enum csv_err csv_txn_begin(struct csv_fs *fs, unsigned credits, struct csv_txn *
 struct csv_fs *csv_txn_fs(struct csv_txn *txn);
 /* Before the first change to buf in this operation. NOMEM, INTERNAL (credits used up): abort the operation. */
 enum csv_err csv_txn_dirty(struct csv_txn *txn, struct csv_buf *buf);
-/* The operation makes data visible that was written before: the commit flushes it first. */
-void csv_txn_ordered(struct csv_txn *txn);
-/* Runs fn when the transaction is durable (err CSV_OK) or will never be; in the commit thread, no lock held; not if aborted. */
+/*
+ * The operation makes data visible that was written before: the commit flushes it first (J3).
+ * generation: csv_bdev_generation() read before the first of these data writes was submitted. If the device's
+ * generation is another one when the commit has flushed, the data may be lost and csv_journal_on_lost() decides (J4).
+ */
+void csv_txn_ordered(struct csv_txn *txn, uint64_t generation);
+/*
+ * One pointer that belongs to the allocator, NULL at begin; what it points to must be released by both a durable
+ * and an abort hook.
+ */
+void **csv_txn_private(struct csv_txn *txn);
+/*
+ * Runs fn when the transaction is durable (err CSV_OK) or will never be; in the commit thread, no lock held, before
+ * those who wait for the commit are told; not if aborted.
+ */
 struct csv_txn_hook {
 	struct csv_list link;
 	void (*fn)(struct csv_txn_hook *hook, enum csv_err err);
@@ -58,8 +70,20 @@ bool csv_journal_is_durable(struct csv_fs *fs, uint64_t tid);
 
 /* Before a lock is given up: commits what touches `res`, writes its blocks home, flushes. Not with fs->meta held. */
 enum csv_err csv_journal_sync_res(struct csv_fs *fs, struct csv_res res);
-/* Everything home, journal empty. */
+/* Everything home, journal empty. Not with fs->meta held. */
 enum csv_err csv_journal_checkpoint(struct csv_fs *fs);
+/* Largest `credits` that csv_txn_begin() can grant with this journal; a larger wish is CSV_INVAL. */
+unsigned csv_journal_credits_max(struct csv_fs *fs);
+/* A running transaction is committed after this time at the latest; 0: only when asked or large. Default 5000. */
+void csv_journal_set_interval(struct csv_fs *fs, unsigned ms);
+/*
+ * Ordered data that was written before `generation` may be lost (session loss, power-on of the target) although its
+ * metadata is about to be committed.  fn, called in the commit thread without a lock, either writes the data again or
+ * makes sure that its owners get an error at their next fsync, and answers CSV_OK; then the commit goes on.  Anything
+ * else, or no fn: the volume is withdrawn on this mount.
+ */
+typedef enum csv_err (*csv_journal_lost_fn)(void *arg, uint64_t generation);
+void csv_journal_on_lost(struct csv_fs *fs, csv_journal_lost_fn fn, void *arg);
 
 enum csv_err csv_journal_open(struct csv_fs *fs, struct csv_why *why); /* slot's journal is clean; starts the commit thread */
 enum csv_err csv_journal_close(struct csv_fs *fs);

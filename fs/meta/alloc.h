@@ -8,6 +8,9 @@
  *
  * Freed data blocks can be taken again only once the transaction that freed them is
  * durable (J2): until then they are in the allocator's pending list.
+ *
+ * Credits (blocks changed) at most: csv_alloc_data 3; csv_free_data 3 per group touched; csv_alloc_meta 6
+ * (3 without a new chunk); csv_free_meta 3.  One group's header counts once per operation.
  */
 #ifndef CSV_META_ALLOC_H
 #define CSV_META_ALLOC_H
@@ -43,11 +46,16 @@ enum csv_err csv_alloc_meta(struct csv_txn *txn, const struct csv_agset *ags, ui
 			    uint64_t owner, struct csv_res res, struct csv_buf **buf);
 /* For an inode the owner is its own number: magic INODE, owner UINT64_MAX means "itself". Same with res.id. */
 #define CSV_OWNER_SELF UINT64_MAX
-/* Frees a metadata block: it becomes a tombstone (J1). Its group is held EX. buf is released. */
+/* Frees a metadata block: it becomes a tombstone (J1). Its group is held EX. buf is released, whatever the result. */
 enum csv_err csv_free_meta(struct csv_txn *txn, struct csv_buf *buf);
 
 /* Free blocks as far as this node knows: sum of the group headers read so far, or all if `exact` (reads them). */
 enum csv_err csv_alloc_free_blocks(struct csv_fs *fs, uint64_t *free_blocks);
+/*
+ * Freed blocks that wait for their commit (J2). An operation that gets NOSPC from all groups while this is not 0
+ * calls csv_journal_commit(fs, 0) and tries once more.
+ */
+uint64_t csv_alloc_pending(struct csv_fs *fs);
 /* Largest hint first: a group this node would like to try that is not in `set`; false if none is left. */
 bool csv_alloc_candidate(struct csv_fs *fs, const struct csv_agset *set, uint64_t want, uint32_t *ag);
 

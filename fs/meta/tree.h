@@ -40,6 +40,8 @@ struct csv_tree_walk {
 	void *arg;
 };
 enum csv_err csv_tree_walk(const struct csv_tree *t, const struct csv_tree_walk *w);
+/* Makes an empty tree in a root or node area: no slots, level 0. */
+void csv_tree_area_init(void *area, unsigned size);
 /* Checks a root or node area: order of keys, bounds and overlap of values. */
 enum csv_err csv_tree_area_verify(const void *area, unsigned size, struct csv_why *why);
 

@@ -191,10 +191,11 @@ struct csv_disk_mchunk_ref {
 
 /*
  * Group header.  free[i] is the number of free blocks under bitmap block i.
- * When it is 0 or the number of blocks that the bitmap block covers, the bitmap
- * block itself is not looked at: its bits count as all set or all clear.  So
- * whole stretches are taken and given back without touching bitmaps.  The
- * group's own header and bitmap blocks count as allocated.
+ * When it is 0 or the most it can be (the blocks that the bitmap block covers,
+ * less the group's own header and bitmap blocks, which are all under bitmap 0),
+ * the bitmap block itself is not looked at: its bits count as all set or all
+ * clear but for the group's own.  So whole stretches are taken and given back
+ * without touching bitmaps.  Bits beyond the end of the group are set.
  */
 struct csv_disk_ag {
 	struct csv_block_hdr hdr;       /* owner: number of the group */
