@@ -17,7 +17,7 @@
 
 struct csv_client {
 	int fd;
-	int stop[2];                    /* pipe: close() wakes the thread */
+	int stop[2]; /* pipe: close() wakes the thread */
 	bool started;
 	pthread_t thread;
 	struct csv_client_events ev;
@@ -197,7 +197,8 @@ enum csv_err csv_client_call(struct csv_client *c, struct csv_msg *req, int time
 			continue;
 		if (msg.type == CSV_MSG_ERROR) {
 			msg.text[sizeof(msg.text) - 1] = 0;
-			return csv_fail(why, msg.err && msg.err < CSV_ERR_COUNT ? msg.err : CSV_PROTO, "", "%s", msg.text);
+			return csv_fail(why, msg.err && msg.err < CSV_ERR_COUNT ? msg.err : CSV_PROTO, "", "%s",
+					msg.text);
 		}
 		if (fn && msg.type != CSV_MSG_DONE && !msg.last)
 			fn(arg, &msg);
@@ -206,8 +207,9 @@ enum csv_err csv_client_call(struct csv_client *c, struct csv_msg *req, int time
 			return msg.err < CSV_ERR_COUNT ? (enum csv_err)msg.err : CSV_PROTO;
 		}
 	}
-	return csv_fail(why, err == CSV_TIMEOUT ? CSV_TIMEOUT : CSV_NOTCONN, "see csvlockd's log; ask again with --timeout",
-			"csvlockd did not answer %s: %s", csv_msg_name(req->type), csv_err_text(err));
+	return csv_fail(why, err == CSV_TIMEOUT ? CSV_TIMEOUT : CSV_NOTCONN,
+			"see csvlockd's log; ask again with --timeout", "csvlockd did not answer %s: %s",
+			csv_msg_name(req->type), csv_err_text(err));
 }
 
 void csv_client_close(struct csv_client *c)

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Questions of csvadm: the state of the node, its volumes, the cluster's nodes and locks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lockd/daemon/daemon.h"
+
+struct ask {
+	struct csv_peer *peer;
+	uint64_t seq;
+};
+
+static void finish(struct csv_peer *p, uint64_t seq, enum csv_err err)
+{
+	struct csv_msg msg = { .type = CSV_MSG_DONE, .seq = seq, .err = err, .last = 1 };
+
+	csv_peer_send(p, &msg);
+}
+
+static void send_node(void *arg, const struct csv_msg_node *n)
+{
+	const struct ask *a = arg;
+	struct csv_msg msg = { .type = CSV_MSG_STATUS_NODE, .seq = a->seq, .node = *n };
+
+	csv_peer_send(a->peer, &msg);
+}
+
+static void send_self(void *arg, const struct csv_msg_node *n)
+{
+	if (n->self)
+		send_node(arg, n);
+}
+
+static void send_lock(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l)
+{
+	const struct ask *a = arg;
+	struct csv_msg msg = { .type = CSV_MSG_LOCK_ITEM, .seq = a->seq, .lock = *l };
+
+	csv_peer_send(a->peer, &msg);
+}
+
+/* Without a cluster nobody else can tell who we are. */
+static void send_lonely_self(const struct ask *a)
+{
+	struct csv_msg msg = { .type = CSV_MSG_STATUS_NODE, .seq = a->seq };
+
+	msg.node.self = 1;
+	snprintf(msg.node.state, sizeof(msg.node.state), "no cluster");
+	snprintf(msg.node.name, sizeof(msg.node.name), "%s", a->peer->daemon->conf.node);
+	csv_peer_send(a->peer, &msg);
+}
+
+static struct csv_peer *volume_named(struct csv_daemon *d, const char *name)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &d->peers) {
+		struct csv_peer *p = csv_list_entry(pos, struct csv_peer, link);
+
+		if (p->role == CSV_ROLE_FS && (!strcmp(p->hello.volume, name) || !strcmp(p->hello.mount, name)))
+			return p;
+	}
+	return NULL;
+}
+
+/* ---- STATUS: each csvfs is asked; who does not answer in time is told as such ---- */
+
+static void on_late(void *arg)
+{
+	struct csv_peer *p = arg;
+
+	p->awaited = 0;
+	finish(p, p->await_seq, CSV_TIMEOUT);
+}
+
+static void ask_volumes(struct csv_peer *p, uint64_t seq)
+{
+	struct csv_msg ask = { .type = CSV_MSG_STATUS, .seq = p->id };
+	struct csv_daemon *d = p->daemon;
+	struct csv_list *pos;
+
+	if (p->awaited) {
+		csv_peer_error(p, seq, CSV_BUSY, "one STATUS at a time");
+		return;
+	}
+	csv_list_for_each(pos, &d->peers) {
+		struct csv_peer *fs = csv_list_entry(pos, struct csv_peer, link);
+
+		if (fs->role != CSV_ROLE_FS || fs->closing)
+			continue;
+		csv_peer_send(fs, &ask);
+		p->awaited++;
+	}
+	if (!p->awaited) {
+		finish(p, seq, CSV_OK);
+		return;
+	}
+	p->await_seq = seq;
+	qb_loop_timer_add(d->loop, QB_LOOP_MED, d->conf.status_ms * CSV_NS_PER_MS, p, on_late, &p->await_timer);
+}
+
+bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg)
+{
+	struct csv_msg fwd = *msg;
+	struct csv_peer *p;
+
+	if (msg->type != CSV_MSG_STATUS_VOLUME)
+		return false;
+	p = csv_peer_find(fs->daemon, msg->seq);
+	if (!p || p->role != CSV_ROLE_ADMIN || !p->awaited)
+		return true; /* came too late */
+	fwd.seq = p->await_seq;
+	fwd.last = 0;
+	csv_peer_send(p, &fwd);
+	if (--p->awaited)
+		return true;
+	qb_loop_timer_del(p->daemon->loop, p->await_timer);
+	finish(p, p->await_seq, CSV_OK);
+	return true;
+}
+
+void csv_admin_gone(struct csv_peer *p)
+{
+	if (p->role == CSV_ROLE_ADMIN && p->awaited)
+		qb_loop_timer_del(p->daemon->loop, p->await_timer);
+}
+
+static void on_status(struct csv_peer *p, const struct csv_msg *msg)
+{
+	struct ask a = { p, msg->seq };
+
+	if (p->daemon->machine)
+		csv_machine_nodes(p->daemon->machine, send_self, &a);
+	else
+		send_lonely_self(&a);
+	ask_volumes(p, msg->seq);
+}
+
+static void on_lock_list(struct csv_peer *p, const struct csv_msg *msg)
+{
+	char name[sizeof(msg->volume.name) + 1] = { 0 };
+	struct ask a = { p, msg->seq };
+	struct csv_peer *fs;
+
+	memcpy(name, msg->volume.name, sizeof(msg->volume.name));
+	fs = volume_named(p->daemon, name);
+	if (!fs) {
+		csv_peer_error(p, msg->seq, CSV_NOENT, "volume %.63s is not mounted on this node", name);
+		return;
+	}
+	csv_machine_locks(p->daemon->machine, fs->hello.uuid, send_lock, &a);
+	finish(p, msg->seq, CSV_OK);
+}
+
+static void on_shutdown(struct csv_peer *p, const struct csv_msg *msg)
+{
+	struct csv_msg ask = { .type = CSV_MSG_SHUTDOWN };
+	char name[sizeof(msg->volume.name) + 1] = { 0 };
+	struct csv_peer *fs;
+
+	memcpy(name, msg->volume.name, sizeof(msg->volume.name));
+	fs = volume_named(p->daemon, name);
+	if (!fs) {
+		csv_peer_error(p, msg->seq, CSV_NOENT, "volume %.63s is not mounted on this node", name);
+		return;
+	}
+	csv_peer_send(fs, &ask);
+	finish(p, msg->seq, CSV_OK);
+}
+
+void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
+{
+	struct ask a = { p, msg->seq };
+
+	if (!p->daemon->machine && (msg->type == CSV_MSG_NODE_LIST || msg->type == CSV_MSG_LOCK_LIST)) {
+		csv_peer_error(p, msg->seq, CSV_NOCLUSTER, "corosync does not run on this node");
+		return;
+	}
+	switch (msg->type) {
+	case CSV_MSG_STATUS:
+		on_status(p, msg);
+		break;
+	case CSV_MSG_NODE_LIST:
+		csv_machine_nodes(p->daemon->machine, send_node, &a);
+		finish(p, msg->seq, CSV_OK);
+		break;
+	case CSV_MSG_LOCK_LIST:
+		on_lock_list(p, msg);
+		break;
+	case CSV_MSG_HANDLE_LIST:
+		csv_registry_list(p, msg);
+		finish(p, msg->seq, CSV_OK);
+		break;
+	case CSV_MSG_VM_SET:
+		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name))) {
+			csv_peer_error(p, msg->seq, CSV_INVAL, "VM_SET needs a pid and a name");
+			break;
+		}
+		csv_registry_vm_set(p->daemon, &msg->vm);
+		finish(p, msg->seq, CSV_OK);
+		break;
+	case CSV_MSG_SHUTDOWN:
+		on_shutdown(p, msg);
+		break;
+	default:
+		csv_peer_error(p, msg->seq, CSV_PROTO, "request %u is not known here", msg->type);
+	}
+}

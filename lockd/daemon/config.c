@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <corosync/cmap.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lockd/daemon/daemon.h"
+
+/* Bounds of the figures in csvfs.conf, ms. A re-attach time beyond a minute would only keep others waiting. */
+#define REATTACH_MAX_MS 60000
+#define REATTACH_DEFAULT_MS 5000
+#define STATUS_DEFAULT_MS 2000
+
+struct parse {
+	struct csv_daemon_conf *conf;
+	char bad[128]; /* first line that was not understood */
+};
+
+static bool parse_ms(const char *text, unsigned max, unsigned *ms)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno || end == text || *end || v > max)
+		return false;
+	*ms = (unsigned)v;
+	return true;
+}
+
+/* inih's call-back: 0 means that the line is wrong. Sections and names of other programs ([migration]) are left alone.
+ */
+static int on_line(void *arg, const char *section, const char *name, const char *value)
+{
+	struct parse *p = arg;
+	bool good = true;
+
+	if (!strcmp(section, "node") && !strcmp(name, "name"))
+		good = snprintf(p->conf->node, sizeof(p->conf->node), "%s", value) < (int)sizeof(p->conf->node);
+	else if (!strcmp(section, "timeouts") && !strcmp(name, "reattach_ms"))
+		good = parse_ms(value, REATTACH_MAX_MS, &p->conf->reattach_ms);
+	if (!good && !*p->bad)
+		snprintf(p->bad, sizeof(p->bad), "[%.30s] %.30s = %.40s", section, name, value);
+	return good;
+}
+
+enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struct csv_why *why)
+{
+	struct parse p = { .conf = conf };
+	const char *run = getenv("CSV_RUN_DIR");
+	int line;
+
+	memset(conf, 0, sizeof(*conf));
+	conf->reattach_ms = REATTACH_DEFAULT_MS;
+	conf->status_ms = STATUS_DEFAULT_MS;
+	if (snprintf(conf->run_dir, sizeof(conf->run_dir), "%s", run && *run ? run : "/run/csvfs") >=
+	    (int)sizeof(conf->run_dir))
+		return csv_fail(why, CSV_INVAL, "use a shorter path", "run directory: name too long");
+	if (!path)
+		path = getenv("CSV_CONFIG");
+	if (!path)
+		path = "/etc/csvfs/csvfs.conf";
+	line = ini_parse(path, on_line, &p);
+	if (line > 0)
+		return csv_fail(why, CSV_INVAL, "mend the line", "%s, line %d: %s", path, line,
+				*p.bad ? p.bad : "not understood");
+	return CSV_OK;
+}
+
+/* A string of cmap into a fixed field; false if there is none or it is too long. */
+static bool get_string(cmap_handle_t h, const char *key, char *to, size_t size)
+{
+	char *s = NULL;
+	bool good;
+
+	if (cmap_get_string(h, key, &s) != CS_OK)
+		return false;
+	good = snprintf(to, size, "%s", s) < (int)size;
+	free(s);
+	return good;
+}
+
+/* Node `i` of the node list, if there is one. */
+static bool get_node(cmap_handle_t h, unsigned i, struct csv_machine_node *n)
+{
+	char key[64];
+
+	memset(n, 0, sizeof(*n));
+	snprintf(key, sizeof(key), "nodelist.node.%u.nodeid", i);
+	if (cmap_get_uint32(h, key, &n->nodeid) != CS_OK)
+		return false;
+	snprintf(key, sizeof(key), "nodelist.node.%u.quorum_votes", i);
+	if (cmap_get_uint32(h, key, &n->votes) != CS_OK)
+		n->votes = 1;
+	snprintf(key, sizeof(key), "nodelist.node.%u.name", i);
+	if (!get_string(h, key, n->name, sizeof(n->name)))
+		snprintf(n->name, sizeof(n->name), "node%u", n->nodeid);
+	return true;
+}
+
+enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
+{
+	struct csv_machine_cfg *m = &conf->machine;
+	uint8_t two_node = 0;
+	cmap_handle_t h;
+
+	memset(m, 0, sizeof(*m));
+	if (cmap_initialize(&h) != CS_OK)
+		return csv_fail(why, CSV_NOCLUSTER, "start corosync", "corosync does not answer");
+	for (unsigned i = 0; i < CSV_NODES_MAX && get_node(h, i, &m->node[m->nnodes]); i++)
+		m->nnodes++;
+	if (!get_string(h, "totem.cluster_name", m->cluster, sizeof(m->cluster)))
+		m->cluster[0] = 0;
+	if (cmap_get_uint8(h, "quorum.two_node", &two_node) == CS_OK)
+		m->two_node = two_node && m->nnodes == 2;
+	if (cmap_get_uint32(h, "runtime.votequorum.this_node_id", &m->nodeid) != CS_OK)
+		m->nodeid = 0; /* group.c asks CPG */
+	cmap_finalize(h);
+	m->reattach_ms = conf->reattach_ms;
+	if (!m->nnodes || !m->cluster[0])
+		return csv_fail(why, CSV_NOCLUSTER,
+				"give cluster_name and a nodelist with nodeid and name for each node",
+				"corosync.conf has no node list or no cluster name");
+	return CSV_OK;
+}

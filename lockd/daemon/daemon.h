@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvlockd: what its parts share.  One event loop (libqb), one thread: nothing
+ * here is locked.  The parts:
+ *   config.c   csvfs.conf and the node list out of corosync's cmap
+ *   group.c    the CPG group: configuration changes, messages, sending
+ *   server.c   the socket and its clients
+ *   admin.c    questions of csvadm
+ *   registry.c this node's open handles and VM names
+ *   driver.c   feeds the pure machine and carries out its actions
+ */
+#ifndef CSV_LOCKD_DAEMON_H
+#define CSV_LOCKD_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qb/qbloop.h>
+
+#include "csv/proto.h"
+#include "lib/list.h"
+#include "lib/log.h"
+#include "lockd/core/machine.h"
+
+struct csv_daemon_conf {
+	char run_dir[128];
+	char node[CSV_NODENAME_MAX + 1];  /* override of the node's name; empty: corosync's */
+	unsigned reattach_ms;             /* L3 */
+	unsigned status_ms;               /* how long an answer of a csvfs to STATUS is waited for */
+	struct csv_machine_cfg machine;   /* filled from cmap */
+};
+
+#define CSV_NS_PER_MS 1000000ull
+
+struct csv_peer; /* a client's connection (server.c) */
+struct csv_group;
+
+struct csv_daemon {
+	struct csv_daemon_conf conf;
+	qb_loop_t *loop;
+	struct csv_machine *machine;      /* NULL while there is no corosync */
+	struct csv_group *group;          /* NULL while there is no corosync */
+	struct csv_list peers;
+	uint64_t next_peer;
+	int listen_fd;
+	struct csv_list timers;           /* the machine's */
+	struct csv_list handles;          /* registry.c */
+	struct csv_list vms;
+	uint64_t sent;                    /* messages multicast since start */
+	int64_t detect_from_ms;           /* for logs */
+};
+
+/* ---- config.c ---- */
+/* Reads csvfs.conf (path NULL: CSV_CONFIG or /etc/csvfs/csvfs.conf; a missing file means defaults) and CSV_RUN_DIR. */
+enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struct csv_why *why);
+/* Fills conf->machine from corosync's cmap: cluster name, nodes, votes, two_node. NOCLUSTER if corosync does not answer. */
+enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why);
+
+/* ---- group.c ---- */
+/* Joins the CPG group; events go to csv_driver_step(). If corosync goes, csv_driver_cluster_lost() is called. */
+enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why);
+void csv_group_leave(struct csv_daemon *d);
+/* Queues and sends as flow control allows, in order. data is copied. */
+void csv_group_send(struct csv_daemon *d, const void *data, size_t len);
+
+/* ---- driver.c ---- */
+void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev);
+/* Corosync has gone: the machine's state is worth nothing any more; clients are closed and will come again. */
+void csv_driver_cluster_lost(struct csv_daemon *d);
+/* Tries to join now and, until it works, again and again. */
+void csv_driver_connect(struct csv_daemon *d);
+void csv_driver_stop(struct csv_daemon *d);
+
+/* ---- server.c ---- */
+struct csv_peer {
+	struct csv_list link;
+	struct csv_daemon *daemon;
+	uint64_t id;
+	int fd;
+	uint32_t pid, uid;
+	enum csv_role role;               /* 0 until HELLO */
+	bool closing;
+	struct csv_msg_hello hello;
+	struct csv_list out;              /* records that the socket did not take yet */
+	unsigned out_count;
+	/* a STATUS, LOCK_LIST, ... of an admin in progress: answers outstanding */
+	unsigned awaited;
+	uint64_t await_seq;
+	qb_loop_timer_handle await_timer;
+};
+enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why);
+void csv_server_close(struct csv_daemon *d);
+struct csv_peer *csv_peer_find(struct csv_daemon *d, uint64_t id);
+void csv_peer_send(struct csv_peer *p, const struct csv_msg *msg); /* never blocks; a peer that takes nothing is closed */
+void csv_peer_error(struct csv_peer *p, uint64_t seq, enum csv_err err, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void csv_peer_close(struct csv_peer *p); /* at once; the machine hears of it */
+
+/* ---- admin.c ---- */
+void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg);
+/* A record of csvfs that answers an admin's question (STATUS_VOLUME); false: not one of these. */
+bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg);
+void csv_admin_gone(struct csv_peer *p);
+
+/* ---- registry.c ---- */
+void csv_registry_init(struct csv_daemon *d);
+bool csv_registry_record(struct csv_peer *fs, const struct csv_msg *msg); /* HANDLE, HANDLE_GONE; false: another record */
+void csv_registry_peer_gone(struct csv_peer *fs);
+void csv_registry_vm_set(struct csv_daemon *d, const struct csv_msg_vm *vm);
+void csv_registry_greet(struct csv_peer *fs); /* tells a new csvfs the VM names */
+void csv_registry_list(struct csv_peer *admin, const struct csv_msg *req);
+void csv_registry_free(struct csv_daemon *d);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The CPG group of all csvlockds: what corosync delivers becomes events of the machine, in one order. */
+#include <corosync/cpg.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "lockd/daemon/daemon.h"
+
+#define GROUP_NAME "csvfs"
+/* When corosync's queue is full we ask again after this time, ns. */
+#define RETRY_NS (2 * CSV_NS_PER_MS)
+
+struct outgoing {
+	struct csv_list link;
+	size_t len;
+	uint8_t data[];
+};
+
+struct csv_group {
+	struct csv_daemon *daemon;
+	cpg_handle_t cpg;
+	int fd;
+	uint32_t nodeid;
+	struct csv_list out;
+	bool retrying;
+	qb_loop_timer_handle retry;
+};
+
+static struct csv_group *group_of(cpg_handle_t h)
+{
+	void *context = NULL;
+
+	cpg_context_get(h, &context);
+	return context;
+}
+
+static void on_deliver(cpg_handle_t h, const struct cpg_name *name, uint32_t nodeid, uint32_t pid, void *msg,
+		       size_t len)
+{
+	struct csv_event ev = { .type = CSV_EV_MSG, .sender = nodeid, .data = msg, .len = len };
+	struct csv_group *g = group_of(h);
+
+	if (g)
+		csv_driver_step(g->daemon, &ev);
+}
+
+static void on_confchg(cpg_handle_t h, const struct cpg_name *name, const struct cpg_address *member, size_t nmember,
+		       const struct cpg_address *left, size_t nleft, const struct cpg_address *joined, size_t njoined)
+{
+	struct csv_event ev = { .type = CSV_EV_CONF };
+	struct csv_group *g = group_of(h);
+
+	if (!g)
+		return;
+	for (size_t i = 0; i < nmember && ev.nmembers < CSV_NODES_MAX; i++)
+		ev.member[ev.nmembers++] = member[i].nodeid;
+	for (size_t i = 0; i < nleft; i++)
+		csv_info("node %u has left the group: %s", left[i].nodeid,
+			 left[i].reason == CPG_REASON_PROCDOWN ? "its csvlockd ended"
+			 : left[i].reason == CPG_REASON_LEAVE  ? "its csvlockd left"
+							       : "the node is out");
+	for (size_t i = 0; i < njoined; i++)
+		csv_info("node %u has joined the group", joined[i].nodeid);
+	csv_driver_step(g->daemon, &ev);
+}
+
+/* Sends what is queued until corosync takes no more. */
+static void flush_out(struct csv_group *g);
+
+static void on_retry(void *arg)
+{
+	struct csv_group *g = arg;
+
+	g->retrying = false;
+	flush_out(g);
+}
+
+static void flush_out(struct csv_group *g)
+{
+	while (!csv_list_empty(&g->out)) {
+		struct outgoing *o = csv_list_entry(g->out.next, struct outgoing, link);
+		struct iovec iov = { .iov_base = o->data, .iov_len = o->len };
+		cs_error_t rc = cpg_mcast_joined(g->cpg, CPG_TYPE_AGREED, &iov, 1);
+
+		if (rc == CS_ERR_TRY_AGAIN || rc == CS_ERR_TIMEOUT) {
+			if (!g->retrying)
+				g->retrying =
+				    !qb_loop_timer_add(g->daemon->loop, QB_LOOP_HIGH, RETRY_NS, g, on_retry, &g->retry);
+			return;
+		}
+		if (rc != CS_OK)
+			return; /* corosync has gone: the descriptor will say so */
+		g->daemon->sent++;
+		csv_list_del(&o->link);
+		free(o);
+	}
+}
+
+/* Order is kept: nothing overtakes what is queued. */
+void csv_group_send(struct csv_daemon *d, const void *data, size_t len)
+{
+	struct outgoing *o;
+
+	if (!d->group)
+		return;
+	o = malloc(sizeof(*o) + len);
+	CSV_ASSERT(o);
+	o->len = len;
+	memcpy(o->data, data, len);
+	csv_list_push_back(&d->group->out, &o->link);
+	if (!d->group->retrying)
+		flush_out(d->group);
+}
+
+static int32_t on_readable(int32_t fd, int32_t revents, void *arg)
+{
+	struct csv_daemon *d = arg;
+	cs_error_t rc = CS_ERR_LIBRARY;
+
+	if (!(revents & (POLLHUP | POLLERR | POLLNVAL)))
+		rc = cpg_dispatch(d->group->cpg, CS_DISPATCH_ALL);
+	if (rc == CS_OK || rc == CS_ERR_TRY_AGAIN)
+		return 0;
+	csv_error("corosync has gone (CPG error %d): cluster state is dropped", (int)rc);
+	csv_driver_cluster_lost(d);
+	return -1;
+}
+
+static enum csv_err join(struct csv_group *g, struct csv_why *why)
+{
+	struct cpg_name name = { .length = sizeof(GROUP_NAME) - 1, .value = GROUP_NAME };
+	cs_error_t rc;
+
+	for (int i = 0; i < 200; i++) {
+		rc = cpg_join(g->cpg, &name);
+		if (rc != CS_ERR_TRY_AGAIN)
+			break;
+		poll(NULL, 0, 10);
+	}
+	if (rc != CS_OK)
+		return csv_fail(why, CSV_NOCLUSTER, "look into corosync's log", "cannot join the CPG group (error %d)",
+				(int)rc);
+	return CSV_OK;
+}
+
+enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why)
+{
+	cpg_model_v1_data_t model = { .cpg_deliver_fn = on_deliver, .cpg_confchg_fn = on_confchg };
+	struct csv_group *g = calloc(1, sizeof(*g));
+	enum csv_err err = CSV_NOCLUSTER;
+
+	if (!g)
+		return csv_fail(why, CSV_NOMEM, "", "out of memory");
+	g->daemon = d;
+	csv_list_init(&g->out);
+	if (cpg_model_initialize(&g->cpg, CPG_MODEL_V1, (cpg_model_data_t *)&model, g) != CS_OK) {
+		csv_fail(why, err, "start corosync", "corosync's CPG does not answer");
+		goto free_group;
+	}
+	if (cpg_local_get(g->cpg, &g->nodeid) != CS_OK || cpg_fd_get(g->cpg, &g->fd) != CS_OK) {
+		csv_fail(why, err, "look into corosync's log", "corosync does not tell our node id");
+		goto finalize;
+	}
+	if (d->conf.machine.nodeid && d->conf.machine.nodeid != g->nodeid)
+		csv_warn("cmap says node %u, CPG says node %u: taking CPG's", d->conf.machine.nodeid, g->nodeid);
+	d->conf.machine.nodeid = g->nodeid;
+	err = csv_machine_new(&d->conf.machine, &d->machine);
+	if (err)
+		goto finalize;
+	d->group = g;
+	err = join(g, why);
+	if (err)
+		goto unmake;
+	qb_loop_poll_add(d->loop, QB_LOOP_HIGH, g->fd, POLLIN, d, on_readable);
+	return CSV_OK;
+
+unmake:
+	d->group = NULL;
+	csv_machine_free(d->machine);
+	d->machine = NULL;
+finalize:
+	cpg_finalize(g->cpg);
+free_group:
+	free(g);
+	return err;
+}
+
+void csv_group_leave(struct csv_daemon *d)
+{
+	struct csv_group *g = d->group;
+
+	if (!g)
+		return;
+	d->group = NULL;
+	qb_loop_poll_del(d->loop, g->fd);
+	if (g->retrying)
+		qb_loop_timer_del(d->loop, g->retry);
+	while (!csv_list_empty(&g->out)) {
+		struct outgoing *o = csv_list_entry(g->out.next, struct outgoing, link);
+
+		csv_list_del(&o->link);
+		free(o);
+	}
+	cpg_finalize(g->cpg);
+	free(g);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* csvlockd: one per node. Membership, locks, recovery and handoff of all csvfs volumes of the node. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lockd/daemon/daemon.h"
+
+static const char usage[] = "usage: csvlockd [--foreground] [--config FILE] [--log FILE] [--debug]\n"
+			    "  --foreground   do not go into the background\n"
+			    "  --config FILE  instead of CSV_CONFIG or /etc/csvfs/csvfs.conf\n"
+			    "  --log FILE     append to FILE instead of standard error\n"
+			    "  --debug        log every step\n";
+
+struct options {
+	bool foreground, debug;
+	const char *config, *log;
+};
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "foreground", no_argument, NULL, 'f' }, { "config", required_argument, NULL, 'c' },
+		{ "log", required_argument, NULL, 'l' },  { "debug", no_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },	  { 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fc:l:dh", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'c':
+			o->config = optarg;
+			break;
+		case 'l':
+			o->log = optarg;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			return false;
+		}
+	}
+	return optind == argc;
+}
+
+static int32_t on_stop(int32_t sig, void *arg)
+{
+	struct csv_daemon *d = arg;
+
+	csv_info("signal %d: ending", sig);
+	qb_loop_stop(d->loop);
+	return 0;
+}
+
+static int32_t on_dump(int32_t sig, void *arg)
+{
+	csv_log_dump(stderr);
+	return 0;
+}
+
+static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
+{
+	qb_loop_signal_handle h;
+
+	d->loop = qb_loop_create();
+	if (!d->loop)
+		return csv_fail(why, CSV_NOMEM, "", "no event loop");
+	csv_list_init(&d->peers);
+	csv_list_init(&d->timers);
+	csv_registry_init(d);
+	d->listen_fd = -1;
+	signal(SIGPIPE, SIG_IGN);
+	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGTERM, d, on_stop, &h);
+	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGINT, d, on_stop, &h);
+	qb_loop_signal_add(d->loop, QB_LOOP_LOW, SIGUSR1, d, on_dump, &h);
+	csv_driver_connect(d);
+	return csv_server_open(d, why);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	struct csv_daemon d = { 0 };
+	struct csv_why why;
+	enum csv_err err;
+
+	if (!parse(argc, argv, &o)) {
+		fputs(usage, stderr);
+		return csv_err_exit(CSV_USAGE);
+	}
+	csv_why_init(&why);
+	err = csv_conf_load(&d.conf, o.config, &why);
+	if (err)
+		goto fail;
+	if (!o.foreground && daemon(0, o.log ? 0 : 1)) {
+		err = csv_fail(&why, CSV_IO, "use --foreground", "cannot go into the background");
+		goto fail;
+	}
+	csv_log_open("csvlockd", o.log, o.debug ? CSV_LOG_DEBUG : CSV_LOG_INFO);
+	err = start(&d, &why);
+	if (err)
+		goto fail;
+	qb_loop_run(d.loop);
+	csv_server_close(&d);
+	csv_driver_stop(&d);
+	csv_registry_free(&d);
+	qb_loop_destroy(d.loop);
+	return 0;
+
+fail:
+	fprintf(stderr, "csvlockd: cannot start: %s%s%s\n", why.text, *why.hint ? "; " : "", why.hint);
+	return csv_err_exit(err);
+}
