@@ -25,6 +25,8 @@ enum csv_err csv_bdev_iscsi_open(const char *url, unsigned flags, struct csv_bde
 enum csv_err csv_bdev_mem_private(int fd, const struct csv_bdev_geometry *geo, struct csv_bdev **dev);
 /* The memfd that holds the content of a csv_bdev_mem() device; -1 for any other device. */
 int csv_bdev_mem_fd(struct csv_bdev *dev);
+/* The content of a memory device of either kind. */
+void *csv_bdev_mem_map(struct csv_bdev *dev);
 
 /*
  * Names who holds a file open with a lock, or a block device in use, into buf

@@ -117,3 +117,8 @@ int csv_bdev_mem_fd(struct csv_bdev *dev)
 {
 	return dev->ops == &mem_ops ? ((struct mem_dev *)dev)->fd : -1;
 }
+
+void *csv_bdev_mem_map(struct csv_bdev *dev)
+{
+	return ((struct mem_dev *)dev)->map;
+}
