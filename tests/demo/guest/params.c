@@ -25,8 +25,10 @@ static int number(const char *text, uint64_t *value)
 
 static int one_word(const char *word, struct params *params)
 {
-	if (!strncmp(word, "csv.start=", 10))
-		return number(word + 10, &params->start);
+	if (!strncmp(word, "csv.start=", 10)) {
+		params->find_start = !strcmp(word + 10, "auto");
+		return params->find_start ? 0 : number(word + 10, &params->start);
+	}
 	if (!strncmp(word, "csv.count=", 10))
 		return number(word + 10, &params->count);
 	if (!strncmp(word, "csv.seed=", 9))
@@ -45,7 +47,7 @@ int params_read(const char *path, struct params *params)
 	if (length < 0)
 		return -1;
 	line[length] = '\0';
-	*params = (struct params){ .seed = 1 };
+	*params = (struct params){ .seed = 1, .find_start = 1 };
 	for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n"))
 		if (one_word(word, params))
 			return -1;

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct params {
-	uint64_t start;	/* csv.start=N: first sequence number, one more than the last acknowledged; default 0 */
+	uint64_t start;	/* csv.start=N: first sequence number, one more than the last acknowledged */
+	int find_start;	/* csv.start=auto (default): the recorder finds it on the disk */
 	uint64_t count;	/* csv.count=N: records to write in this boot, 0 (default) for ever */
 	uint64_t seed;	/* csv.seed=N: the same for all boots of one disk; default 1 */
 };

@@ -167,9 +167,39 @@ static void replace_mark(struct recorder *rec, uint64_t seq)
 		fail(rec, "rename mark", seq);
 }
 
+/* Number in the mark file, 0 without one: no record before it is missing. */
+static uint64_t read_mark(const struct recorder *rec)
+{
+	unsigned long long seq = 0;
+	FILE *file = fopen(rec->mark, "r");
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%llu", &seq) != 1)
+		seq = 0;
+	fclose(file);
+	return seq;
+}
+
+/*
+ * First number that has no record yet. An acknowledged record that the disk has lost would be taken for
+ * the end and written again; the host finds that out: it has seen a higher number than READY's.
+ */
+static uint64_t find_start(struct recorder *rec)
+{
+	for (uint64_t seq = read_mark(rec);; seq++) {
+		uint64_t found;
+
+		if (pread(rec->data, rec->buf, RECORD_SLOT_SIZE, place(seq)) != RECORD_SLOT_SIZE)
+			fail(rec, "read", seq);
+		if (record_compare(rec->buf, seq, rec->params.seed, &found) != RECORD_GOOD)
+			return seq;
+	}
+}
+
 static void run(struct recorder *rec)
 {
-	uint64_t start = rec->params.start;
+	uint64_t start = rec->params.find_start ? find_start(rec) : rec->params.start;
 	uint64_t count = rec->params.count;
 
 	say(rec, "READY %llu\n", (unsigned long long)start);
