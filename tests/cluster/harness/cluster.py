@@ -237,7 +237,10 @@ class Cluster:
         self.set_link(which, "stor", True)
 
     def heal(self):
-        """Undo every fault: all cables in, nothing frozen, every node and the target up."""
+        """Undo every fault: all cables in, nothing frozen, every node and the target up.
+
+        A node whose volume has failed (it was fenced, say) is killed and started anew.
+        """
         self.target.thaw()
         self.target.start()
         for name, up in fabric.links(self.instance).items():
@@ -246,7 +249,12 @@ class Cluster:
         for node in self.nodes:
             if node.frozen:
                 node.thaw()
+            if self.use_csvfs and node.up and csvfs.volume_state(node) in (None, "failed"):
+                node.kill()
         for node in self.nodes:
             self.start(node.name)
         names = [node.name for node in self.nodes]
         self.wait_members(names, names, quorate=True)
+        if self.use_csvfs:
+            for node in self.nodes:
+                csvfs.wait_online(node)

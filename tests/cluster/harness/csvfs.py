@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """csvfs on a node: csvlockd, formatting the volume, mounting it."""
+import json
 import subprocess
 
 from .errors import HarnessError
@@ -65,3 +66,19 @@ def mount(node, lun):
     """Mount the volume on a node, unless it is mounted."""
     if not node.mounted(MOUNT_POINT):
         csvadm(node, ["mount", lun, MOUNT_POINT, "-o", f"lock=cpg,node={node.name}"])
+
+
+def volume_state(node):
+    """State of the volume on a node in csvadm's words ('online', ...), or None if it has none."""
+    try:
+        done = node.run([BIN / "csvadm", "--json", "status"], timeout=10, check=False)
+        volumes = json.loads(done.stdout)["volumes"]
+    except (HarnessError, ValueError, KeyError):
+        return None
+    return next((volume["state"] for volume in volumes if volume["name"] == VOLUME), None)
+
+
+def wait_online(node, seconds=60):
+    """Wait until the volume is online on a node; recoveries in progress take their time."""
+    wait_until(f"{VOLUME} to be online on {node.name}",
+               lambda: volume_state(node) == "online", seconds, every=0.1)
