@@ -84,6 +84,19 @@ def test_down_without_state_directory(instance):
     assert find(instance) == []
 
 
+def test_name_of_another_source_tree_is_refused(instance, tmp_path):
+    """Neither up nor down of another tree touches a running cluster of the same name."""
+    finish(command(instance, "up", "--no-csvfs", "--nodes", "1"))
+    shutil.copytree(ROOT / "tests/cluster", tmp_path / "tests/cluster")
+    for name in ("up", "down"):
+        done = subprocess.run([tmp_path / "tests/cluster" / name] + ["--no-csvfs"] * (name == "up"),
+                              env=dict(os.environ, CSV_CLUSTER=instance.name),
+                              stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "of another source tree" in done.stderr
+    assert not (tmp_path / "build").exists()
+    assert Cluster.load(instance.name).node("n1").up
+
+
 def test_two_instances_at_once(bare_cluster, instance):
     """Same addresses, other cluster: neither sees the other, nor falls with it."""
     other = Cluster(instance.name, nodes=2, lun_size="64M", use_csvfs=False)

@@ -84,6 +84,7 @@ class Cluster:
         """
         if self.use_csvfs:
             csvfs.require_binaries()
+        teardown.refuse_foreign(self.instance)
         with instance_lock(self.instance):
             if (self.state / "env").exists():
                 raise HarnessError(f"cluster {self.instance.name} is up already;"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One harness at a time works on an instance."""
+"""Nobody makes or removes an instance while somebody else works on it."""
 import contextlib
 import fcntl
 import os
@@ -11,8 +11,10 @@ WAIT_S = 120  # longer than any up or down takes
 
 
 @contextlib.contextmanager
-def instance_lock(instance):
+def instance_lock(instance, shared=False):
     """Hold the instance's lock; it ends with its process, however that ends.
+
+    shared  for faults and repairs: several at once, but none during up and down
 
     The lock is on the state directory itself, so that no file stays behind.
     `down` removes that directory: whoever waited must look whether it still
@@ -20,7 +22,7 @@ def instance_lock(instance):
     """
     deadline = time.monotonic() + WAIT_S
     while True:
-        fd = _take(instance, deadline)
+        fd = _take(instance, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, deadline)
         try:
             if _is_current(fd, instance.state):
                 yield
@@ -29,21 +31,21 @@ def instance_lock(instance):
             os.close(fd)
 
 
-def _take(instance, deadline):
+def _take(instance, kind, deadline):
     """Open and lock the state directory, making it if need be."""
     instance.state.mkdir(parents=True, exist_ok=True)
     try:
         fd = os.open(instance.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return _take(instance, deadline)
+        return _take(instance, kind, deadline)
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
             return fd
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(fd)
-                raise HarnessError(f"another up or down of cluster {instance.name}"
+                raise HarnessError(f"another up, down or ctl of cluster {instance.name}"
                                    f" has been working for {WAIT_S} s") from None
             time.sleep(0.05)
 

@@ -29,12 +29,16 @@ def foreign_owner(instance):
     return None
 
 
-def remove(instance):
-    """End processes, then namespaces, mounts and files. The caller holds the lock."""
+def refuse_foreign(instance):
+    """Raise HarnessError if the name is another source tree's. Before the lock, which makes a directory."""
     other = foreign_owner(instance)
     if other:
         raise HarnessError(f"a cluster named {instance.name} of another source tree is running"
                            f" ({other}); choose another name with CSV_CLUSTER")
+
+
+def remove(instance):
+    """End processes, then namespaces, mounts and files. The caller holds the lock."""
     procs.kill_all(lambda: members(instance), f"cluster {instance.name}", seconds=20)
     for name in fabric.existing(instance):
         fabric.delete(name)
@@ -52,5 +56,6 @@ def remove_all(instance):
 
 def down(instance):
     """Remove every trace of the instance; does nothing if there is none."""
+    refuse_foreign(instance)
     with instance_lock(instance), shielded():
         remove_all(instance)
