@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One mounted volume: everything that a csvfs process has.  Made and taken down in
+ * one order (fs/mount.c), which is also the order of the fields' lives:
+ *
+ *	1. device open, exclusively; superblock read       m->dev, m->sb
+ *	2. kind->join: every slot that is not clean is recovered or alive elsewhere, a slot is
+ *	   ours and live on disk, the device guarded        m->slot, m->incarnation, m->engine
+ *	3. csv_fs_open, lock cache, data path               m->fs, m->locks, m->data
+ *	4. kind->opened: what needs the lock cache (slot.N pinned, mount lock given up)
+ *	5. own orphans freed
+ *	6. FUSE session mounted and served                  m->se
+ *
+ * and backwards: session over, handles gone; kind->leaving (leases given up, grants stopped); csv_fs_close;
+ * kind->left (slot clean, reservation, DETACH); device closed.
+ */
+#ifndef CSV_MOUNT_H
+#define CSV_MOUNT_H
+
+#include <stdatomic.h>
+
+#include "fs/data/io.h"
+#include "fs/disk/super.h"
+#include "fs/fs.h"
+#include "fs/lock/engine.h"
+#include "fs/lock/hold.h"
+#include "lib/workq.h"
+
+struct csv_mount;
+struct csv_handles;
+struct csv_brl_table;
+struct fuse_session;
+
+enum csv_mount_lock { CSV_MOUNT_LOCAL, CSV_MOUNT_CPG, CSV_MOUNT_AUTO };
+
+/* The command line. Strings belong to main(). */
+struct csv_mount_opts {
+	const char *lun;
+	char dir[4096];                    /* absolute */
+	char node[CSV_NODENAME_MAX + 1];   /* host name unless given */
+	enum csv_mount_lock lock;
+	bool readonly;
+	bool foreground;
+	unsigned path_timeout_ms;          /* default 120 s */
+	const char *run_dir;               /* of csvlockd; NULL: CSV_RUN_DIR or /run/csvfs */
+	const char *log;                   /* file; NULL: standard error */
+};
+
+/*
+ * What a kind of locking adds to the sequence: one for lock=local (fs/ctl/local.c), one for the cluster (fs/lock).
+ * All are called in the main thread, may block, and fill *why on failure.  NULL: nothing to do.
+ */
+struct csv_mount_kind {
+	const char *name;                  /* "local", "cpg" */
+	/*
+	 * Step 2. Sets slot, incarnation, nodeid, engine and kind_data.  A read-only mount takes no slot: slot CSV_SLOT_NONE.
+	 * After a failure everything it did is undone but the slots that it recovered.
+	 */
+	enum csv_err (*join)(struct csv_mount *m, struct csv_why *why);
+	enum csv_err (*opened)(struct csv_mount *m, struct csv_why *why);
+	/*
+	 * No FUSE request comes any more, no handle is left, but m->fs still works. Called for every join that succeeded, also if
+	 * a later step of the mount failed.
+	 */
+	void (*leaving)(struct csv_mount *m);
+	/* m->fs is closed; `clean`: its journal is empty. The slot is marked clean only then. */
+	void (*left)(struct csv_mount *m, bool clean);
+	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only. */
+	bool alone;
+};
+extern const struct csv_mount_kind csv_mount_local;
+/* The cluster's, if it is built in; weak: NULL until fs/lock has it. */
+extern const struct csv_mount_kind csv_mount_cluster __attribute__((weak));
+
+/* Volume state as `csvadm status` shows it. */
+enum csv_volume_state { CSV_VOL_ONLINE, CSV_VOL_RECOVERING, CSV_VOL_PAUSED, CSV_VOL_FAILED, CSV_VOL_FENCED, CSV_VOL_WITHDRAWN };
+
+struct csv_mount {
+	struct csv_mount_opts opts;
+	struct csv_env *env;
+	struct csv_bdev *dev;
+	struct csv_super sb;
+	const struct csv_mount_kind *kind;
+	void *kind_data;
+
+	uint32_t slot, incarnation, nodeid;
+	struct csv_engine *engine;
+
+	struct csv_fs fs;                  /* valid while fs_open */
+	bool fs_open;
+	struct csv_workq *workq;           /* operations and the slow steps of data I/O */
+	struct csv_locks *locks;
+	struct csv_data *data;
+	struct csv_handles *handles;
+	struct csv_brl_table *brl;         /* byte-range locks decided here */
+	struct fuse_session *se;
+
+	/* Allocation group that operations of this mount try first; UINT32_MAX: not chosen yet. */
+	_Atomic uint32_t ag_hint;
+
+	pthread_mutex_t lock;              /* covers the state below */
+	enum csv_volume_state state;
+	char reason[128];
+	int64_t state_since;               /* Unix time */
+	_Atomic bool stopping;             /* unmount has begun */
+	_Atomic uint64_t ops;              /* FUSE requests that are not answered yet */
+};
+
+/* Steps 1 to 5. On failure all is undone and *why says what to tell. */
+enum csv_err csv_mount_open(struct csv_mount *m, const struct csv_mount_opts *opts, struct csv_why *why);
+/* After the session: backwards through the steps. Returns the error of the clean close, if any. */
+enum csv_err csv_mount_close(struct csv_mount *m);
+
+/* Step 6 (fs/fuse/session.c). mounted() is called once when the kernel has the mount. Returns when it is gone. */
+enum csv_err csv_session_open(struct csv_mount *m, struct csv_why *why);
+enum csv_err csv_session_serve(struct csv_mount *m);
+void csv_session_close(struct csv_mount *m);
+/* Any thread: take the mount out of the tree; the session ends when the last user has gone. */
+void csv_session_stop(struct csv_mount *m);
+
+/* State for status (fs/ctl/state.c). Any thread. */
+void csv_mount_set_state(struct csv_mount *m, enum csv_volume_state state, const char *reason);
+struct csv_msg_volume;
+void csv_mount_status(struct csv_mount *m, struct csv_msg_volume *v);
+const char *csv_volume_state_name(enum csv_volume_state state);
+
+/*
+ * Replays one dead slot and marks it clean (fs/ctl/recover.c): for lock=local before the mount, in a cluster for csvlockd.
+ * in_use as in csv_replay(); the slot must be fenced (or its host proved gone) already.
+ */
+enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot,
+			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);
+/* Frees the orphans of our own slot, before the mount is served. */
+enum csv_err csv_reap_own_orphans(struct csv_mount *m, struct csv_why *why);
+
+#endif
