@@ -23,24 +23,44 @@ enum csv_err csv_tree_get(const struct csv_tree *t, uint64_t key, struct csv_tre
 enum csv_err csv_tree_floor(const struct csv_tree *t, uint64_t key, struct csv_tree_rec *rec);
 enum csv_err csv_tree_ceil(const struct csv_tree *t, uint64_t key, struct csv_tree_rec *rec);
 
-/* Changes, within a transaction. insert: EXIST if there. set: replaces or inserts. remove: NOENT. */
+/*
+ * Changes, within a transaction; the inode becomes dirty, its count of blocks follows.  After any error but EXIST, NOENT
+ * and WAIT the operation must be aborted.  insert: EXIST if there. set: replaces or inserts.  NOSPC: `ags` are full.
+ */
 enum csv_err csv_tree_insert(struct csv_txn *txn, const struct csv_agset *ags, const struct csv_tree *t, uint64_t key,
 			     const void *value, unsigned len);
 enum csv_err csv_tree_set(struct csv_txn *txn, const struct csv_agset *ags, const struct csv_tree *t, uint64_t key,
 			  const void *value, unsigned len);
-/* Nodes that run empty are freed (their groups are held: csv_tree_groups); the tree shrinks back into the root. */
-enum csv_err csv_tree_remove(struct csv_txn *txn, const struct csv_tree *t, uint64_t key);
-/* Groups of the tree's own nodes on the path to `key` (or all nodes: whole), for the caller to lock before a change. */
-enum csv_err csv_tree_groups(const struct csv_tree *t, uint64_t key, bool whole, struct csv_agset *set);
+/*
+ * NOENT if not there.  A node that runs empty is freed, a nearly empty one joined with its neighbour, and the tree
+ * shrinks back into the root.  Only nodes whose groups are in `ags` (NULL: all) are freed: joining and shrinking is
+ * left undone without them, but a node that would run empty gives CSV_WAIT, nothing changed, the groups added to *need.
+ */
+enum csv_err csv_tree_remove(struct csv_txn *txn, const struct csv_agset *ags, struct csv_agset *need,
+			     const struct csv_tree *t, uint64_t key);
+/*
+ * Throws the tree away from its end, whatever the records say, at most `max` nodes: *more if some are left.  WAIT as in
+ * csv_tree_remove, but maybe after some nodes were freed: *freed tells, and these changes are whole.
+ */
+enum csv_err csv_tree_prune(struct csv_txn *txn, const struct csv_agset *ags, struct csv_agset *need,
+			    const struct csv_tree *t, unsigned max, unsigned *freed, bool *more);
+/*
+ * Adds the groups of the tree's own nodes that lead to keys from..to.  A full set is no error: what does not
+ * fit is asked for when it is needed (CSV_WAIT).
+ */
+enum csv_err csv_tree_groups(const struct csv_tree *t, uint64_t from, uint64_t to, struct csv_agset *set);
 
-/* Number of node blocks (root not counted) and records, for check and tests. fn may be NULL. */
+/*
+ * Calls for each node block (root not counted) and each record, in the order of keys; either may be NULL.  Checks on
+ * its way that keys lie where the level above says.  An error of a callback ends the walk and is returned.
+ */
 struct csv_tree_walk {
 	enum csv_err (*node)(void *arg, uint64_t block, unsigned level);
 	enum csv_err (*rec)(void *arg, const struct csv_tree_rec *rec);
 	void *arg;
 };
 enum csv_err csv_tree_walk(const struct csv_tree *t, const struct csv_tree_walk *w);
-/* Makes an empty tree in a root or node area: no slots, level 0. */
+/* Makes an empty root: a leaf without records. size: CSV_INODE_TREE_SIZE or CSV_INODE_XTREE_SIZE. */
 void csv_tree_area_init(void *area, unsigned size);
 /* Checks a root or node area: order of keys, bounds and overlap of values. */
 enum csv_err csv_tree_area_verify(const void *area, unsigned size, struct csv_why *why);
