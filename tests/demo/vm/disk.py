@@ -20,11 +20,7 @@ def create_raw(path, size):
         image.truncate(size)
 
 
-def create_qcow2(path, size):
-    """A qcow2 image."""
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), str(size)], check=True)
-
-
-def convert_to_qcow2(raw, path):
-    """A qcow2 image with a raw image's content, for a guest that was installed there."""
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path)], check=True)
+def convert(source, source_format, target, target_format):
+    """Another image with the same content; formats: raw, qcow2."""
+    subprocess.run(["qemu-img", "convert", "-f", source_format, "-O", target_format, str(source), str(target)],
+                   check=True)
