@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* csvadm lock list, handle list. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/csvadm.h"
+
+static json_t *resource(json_t *locks, const struct csv_msg_lock *l)
+{
+	char name[64];
+	json_t *o;
+	size_t i;
+
+	snprintf(name, sizeof(name), "%s.%llu", csv_res_type_name((enum csv_res_type)l->res_type),
+		 (unsigned long long)l->res_id);
+	json_array_foreach(locks, i, o)
+	{
+		if (!strcmp(json_string_value(json_object_get(o, "resource")), name))
+			return o;
+	}
+	o = json_object();
+	csv_out_str(o, "resource", name);
+	json_object_set_new(o, "mode", json_null());
+	json_object_set_new(o, "holders", json_array());
+	json_object_set_new(o, "waiters", json_array());
+	json_array_append_new(locks, o);
+	return o;
+}
+
+static void on_lock(void *arg, const struct csv_msg *msg)
+{
+	const struct csv_msg_lock *l = &msg->lock;
+	char text[128];
+	json_t *o;
+
+	if (msg->type != CSV_MSG_LOCK_ITEM || l->res_type >= CSV_RES_TYPES || l->mode > CSV_EX)
+		return;
+	o = resource(arg, l);
+	if (!l->waiting)
+		csv_out_str(o, "mode", csv_mode_name((enum csv_mode)l->mode));
+	snprintf(text, sizeof(text), "%.63s:%s", l->holder_node, csv_mode_name((enum csv_mode)l->mode));
+	json_array_append_new(json_object_get(o, l->waiting ? "waiters" : "holders"), json_string(text));
+}
+
+enum csv_err csv_cmd_lock_list(struct csv_call *c)
+{
+	static const struct option longs[] = { { "inode", required_argument, NULL, 'i' }, { 0 } };
+	struct csv_msg req = { .type = CSV_MSG_LOCK_LIST };
+	unsigned long long inode = 0;
+	struct csv_client *cl;
+	json_t *locks;
+	enum csv_err err;
+	char *end;
+	int opt;
+
+	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
+		if (opt != 'i')
+			return csv_usage(c, "unknown option, or an option without its value");
+		inode = strtoull(optarg, &end, 10);
+		if (!*optarg || *end)
+			return csv_usage(c, "--inode %s: not a number", optarg);
+	}
+	if (c->argc - optind != 1)
+		return csv_usage(c, "a volume is needed");
+	c->what = c->argv[optind];
+	if (snprintf(req.volume.name, sizeof(req.volume.name), "%s", c->what) >= (int)sizeof(req.volume.name))
+		return csv_fail(&c->why, CSV_NOENT, "", "no volume has such a name");
+	err = csv_lockd(c, &cl, NULL);
+	if (err)
+		return err;
+	locks = json_array();
+	err = csv_client_call(cl, &req, c->timeout_ms, on_lock, locks, &c->why);
+	csv_client_close(cl);
+	for (size_t i = json_array_size(locks); inode && i-- > 0;) {
+		const char *name = json_string_value(json_object_get(json_array_get(locks, i), "resource"));
+
+		if (strtoull(strchr(name, '.') + 1, NULL, 10) != inode ||
+		    (strncmp(name, "inode.", 6) && strncmp(name, "lease.", 6) && strncmp(name, "open.", 5)))
+			json_array_remove(locks, i);
+	}
+	c->result = json_object();
+	json_object_set_new(c->result, "locks", locks);
+	return err;
+}
+
+static const char *handle_state(uint32_t state)
+{
+	static const char *const names[] = { "open", "armed", "leased", "parked", "revoked" };
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
+}
+
+static void on_handle(void *arg, const struct csv_msg *msg)
+{
+	const struct csv_msg_handle *h = &msg->handle;
+	json_t *o;
+
+	if (msg->type != CSV_MSG_HANDLE)
+		return;
+	o = json_object();
+	csv_out_u64(o, "id", h->id);
+	csv_out_str(o, "path", h->path);
+	csv_out_str(o, "node", h->node);
+	csv_out_u64(o, "pid", h->pid);
+	csv_out_str(o, "mode", h->writable ? "rw" : "ro");
+	csv_out_str(o, "state", handle_state(h->state));
+	csv_out_u64(o, "epoch", h->epoch);
+	csv_out_str(o, "vm", h->vm);
+	csv_out_str(o, "volume", h->volume);
+	json_array_append_new(arg, o);
+}
+
+enum csv_err csv_cmd_handle_list(struct csv_call *c)
+{
+	static const struct option longs[] = { { "vm", required_argument, NULL, 'v' }, { 0 } };
+	struct csv_msg req = { .type = CSV_MSG_HANDLE_LIST };
+	struct csv_client *cl;
+	enum csv_err err;
+	int opt;
+
+	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
+		if (opt != 'v' || !csv_name_ok(optarg, CSV_VMNAME_MAX))
+			return csv_usage(c, "unknown option, or no name of a VM");
+		snprintf(req.handle.vm, sizeof(req.handle.vm), "%s", optarg);
+	}
+	if (c->argc != optind)
+		return csv_usage(c, "takes no argument");
+	err = csv_lockd(c, &cl, NULL);
+	if (err)
+		return err;
+	c->result = json_object();
+	json_object_set_new(c->result, "handles", json_array());
+	err = csv_client_call(cl, &req, c->timeout_ms, on_handle, json_object_get(c->result, "handles"), &c->why);
+	csv_client_close(cl);
+	return err;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* csvadm umount: unmounts and waits until csvfs has ended, so that the slot is clean when it returns. */
+#include <errno.h>
+#include <mntent.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tools/csvadm.h"
+
+struct place {
+	const char *asked;
+	char dir[512];
+	bool found;
+};
+
+/* A volume's mount point from csvlockd, if the argument is not a directory that is a mount itself. */
+static void on_volume(void *arg, const struct csv_msg *msg)
+{
+	struct place *p = arg;
+
+	if (msg->type != CSV_MSG_STATUS_VOLUME || strncmp(msg->volume.name, p->asked, sizeof(msg->volume.name)))
+		return;
+	snprintf(p->dir, sizeof(p->dir), "%.255s", msg->volume.mount);
+	p->found = true;
+}
+
+/* The mount's source is "LUN", its type "fuse.csvfs". The last match is the one on top. */
+static bool find_mount(const char *dir, char *found, size_t size)
+{
+	FILE *f = setmntent("/proc/self/mounts", "r");
+	struct mntent *m;
+	bool yes = false;
+
+	while (f && (m = getmntent(f))) {
+		if (strcmp(m->mnt_type, "fuse.csvfs") || strcmp(m->mnt_dir, dir))
+			continue;
+		snprintf(found, size, "%s", m->mnt_dir);
+		yes = true;
+	}
+	if (f)
+		endmntent(f);
+	return yes;
+}
+
+static enum csv_err locate(struct csv_call *c, struct place *p)
+{
+	struct csv_msg req = { .type = CSV_MSG_STATUS };
+	struct csv_client *cl;
+	char *real = realpath(p->asked, NULL);
+
+	if (find_mount(real ? real : p->asked, p->dir, sizeof(p->dir)))
+		p->found = true;
+	free(real);
+	if (p->found || strchr(p->asked, '/'))
+		goto out;
+	if (!csv_lockd(c, &cl, NULL)) {
+		csv_client_call(cl, &req, c->timeout_ms, on_volume, p, NULL);
+		csv_client_close(cl);
+	}
+	csv_why_init(&c->why);
+out:
+	if (!p->found)
+		return csv_fail(&c->why, CSV_NOENT, "", "no csvfs volume is mounted there");
+	return CSV_OK;
+}
+
+/* csvfs writes its pid to RUN_DIR/mount<directory with - for />.pid. */
+static int pidfd_of_mount(const char *dir)
+{
+	char path[600], name[512];
+	FILE *f;
+	int pid = 0;
+	const char *run = getenv("CSV_RUN_DIR");
+
+	snprintf(name, sizeof(name), "%s", dir);
+	for (char *s = name; *s; s++)
+		*s = *s == '/' ? '-' : *s;
+	snprintf(path, sizeof(path), "%.60s/mount%.500s.pid", run && *run ? run : "/run/csvfs", name);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &pid) != 1)
+		pid = 0;
+	fclose(f);
+	return pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+}
+
+enum csv_err csv_cmd_umount(struct csv_call *c)
+{
+	struct place p = { 0 };
+	struct pollfd pf = { .fd = -1, .events = POLLIN };
+	enum csv_err err;
+
+	if (c->argc != 2)
+		return csv_usage(c, "a directory or a volume is needed");
+	p.asked = c->argv[1];
+	c->what = p.asked;
+	err = locate(c, &p);
+	if (err)
+		return err;
+	pf.fd = pidfd_of_mount(p.dir);
+	if (umount2(p.dir, UMOUNT_NOFOLLOW)) {
+		err = errno == EBUSY
+			  ? csv_fail(&c->why, CSV_BUSY, "close what is open there (csvadm handle list, fuser -vm)",
+				     "%s is in use", p.dir)
+			  : csv_fail(&c->why, csv_err_from_errno(errno), "", "%s: %s", p.dir, strerror(errno));
+	} else if (pf.fd >= 0 && poll(&pf, 1, c->timeout_ms) == 0) {
+		err = csv_fail(&c->why, CSV_TIMEOUT, "see its log", "csvfs has not ended after %d s",
+			       c->timeout_ms / 1000);
+	}
+	if (pf.fd >= 0)
+		close(pf.fd);
+	return err;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvadm vhd create, vhd info: fixed VHDs.  A fixed VHD is the disk's bytes followed
+ * by one footer of 512 bytes, big-endian (Virtual Hard Disk Image Format
+ * Specification 1.0, "Hard Disk Footer Format").  The space is preallocated
+ * unwritten, so that any size takes milliseconds and reads as zeros.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+
+#include "lib/env.h"
+#include "tools/csvadm.h"
+
+#define SECTOR 512u
+#define VHD_EPOCH 946684800 /* 2000-01-01 00:00:00 UTC in Unix time */
+#define VHD_FIXED 2u
+#define VHD_SIZE_MAX (64ull << 40)
+
+struct vhd_footer {
+	char cookie[8];
+	uint32_t features, version;
+	uint64_t data_offset;
+	uint32_t timestamp;
+	char creator[4];
+	uint32_t creator_version;
+	char creator_os[4];
+	uint64_t original_size, current_size;
+	uint16_t cylinders;
+	uint8_t heads, sectors;
+	uint32_t type, checksum;
+	uint8_t uuid[16];
+	uint8_t saved_state;
+	uint8_t reserved[427];
+} __attribute__((packed));
+static_assert(sizeof(struct vhd_footer) == SECTOR, "footer is a sector");
+
+/* CHS as in the specification's appendix "CHS Calculation". */
+static void geometry(uint64_t bytes, struct vhd_footer *f)
+{
+	uint64_t total = bytes / SECTOR, cyl_heads;
+	uint32_t spt, heads;
+
+	if (total > 65535ull * 16 * 255)
+		total = 65535ull * 16 * 255;
+	if (total >= 65535ull * 16 * 63) {
+		spt = 255;
+		heads = 16;
+		cyl_heads = total / spt;
+	} else {
+		spt = 17;
+		cyl_heads = total / spt;
+		heads = (uint32_t)((cyl_heads + 1023) / 1024);
+		if (heads < 4)
+			heads = 4;
+		if (cyl_heads >= heads * 1024ull || heads > 16) {
+			spt = 31;
+			heads = 16;
+			cyl_heads = total / spt;
+		}
+		if (cyl_heads >= heads * 1024ull) {
+			spt = 63;
+			heads = 16;
+			cyl_heads = total / spt;
+		}
+	}
+	f->cylinders = htobe16((uint16_t)(cyl_heads / heads));
+	f->heads = (uint8_t)heads;
+	f->sectors = (uint8_t)spt;
+}
+
+/* One's complement of the sum of all bytes but the checksum's own. */
+static uint32_t checksum(struct vhd_footer f)
+{
+	const uint8_t *b = (const uint8_t *)&f;
+	uint32_t sum = 0;
+
+	f.checksum = 0;
+	for (size_t i = 0; i < sizeof(f); i++)
+		sum += b[i];
+	return ~sum;
+}
+
+/*
+ * Creator "win " with OS "Wi2k": what readers take current_size from; for a "vpc " footer QEMU would round the size
+ * down to the CHS geometry.
+ */
+static void make_footer(uint64_t size, struct vhd_footer *f)
+{
+	memset(f, 0, sizeof(*f));
+	memcpy(f->cookie, "conectix", 8);
+	f->features = htobe32(2);
+	f->version = htobe32(0x00010000);
+	f->data_offset = htobe64(UINT64_MAX);
+	f->timestamp = htobe32((uint32_t)(time(NULL) - VHD_EPOCH));
+	memcpy(f->creator, "win ", 4);
+	f->creator_version = htobe32(0x00010000);
+	memcpy(f->creator_os, "Wi2k", 4);
+	f->original_size = f->current_size = htobe64(size);
+	geometry(size, f);
+	f->type = htobe32(VHD_FIXED);
+	uuid_generate(f->uuid);
+	f->checksum = htobe32(checksum(*f));
+}
+
+static enum csv_err fill(struct csv_call *c, int fd, uint64_t size)
+{
+	struct vhd_footer f;
+
+	if (fallocate(fd, 0, 0, (off_t)(size + SECTOR)))
+		return csv_fail(&c->why, csv_err_from_errno(errno),
+				errno == ENOSPC ? "free space or take a smaller size" : "", "cannot allocate: %s",
+				strerror(errno));
+	make_footer(size, &f);
+	if (pwrite(fd, &f, sizeof(f), (off_t)size) != (ssize_t)sizeof(f) || fsync(fd))
+		return csv_fail(&c->why, csv_err_from_errno(errno), "", "cannot write the footer: %s", strerror(errno));
+	return CSV_OK;
+}
+
+static enum csv_err parse_create(struct csv_call *c, const char **path, uint64_t *size)
+{
+	static const struct option longs[] = { { "size", required_argument, NULL, 's' },
+					       { "type", required_argument, NULL, 't' },
+					       { 0 } };
+	const char *text = NULL;
+	int opt;
+
+	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
+		if (opt == 's')
+			text = optarg;
+		else if (opt != 't')
+			return csv_usage(c, "unknown option, or an option without its value");
+		else if (strcmp(optarg, "fixed"))
+			return csv_usage(c, "--type %.40s: only fixed VHDs are made", optarg);
+	}
+	if (c->argc - optind != 1 || !text)
+		return csv_usage(c, "a path and --size are needed");
+	*path = c->argv[optind];
+	c->what = *path;
+	if (!csv_parse_size(text, size) || !*size || *size % SECTOR || *size > VHD_SIZE_MAX)
+		return csv_fail(&c->why, CSV_USAGE, "give a multiple of 512, at most 64T, as in --size 10G",
+				"%.40s is no size for a VHD", text);
+	return CSV_OK;
+}
+
+enum csv_err csv_cmd_vhd_create(struct csv_call *c)
+{
+	const char *path = NULL;
+	struct stat st;
+	uint64_t size = 0;
+	enum csv_err err = parse_create(c, &path, &size);
+	int fd;
+
+	if (err)
+		return err;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return csv_fail(&c->why, csv_err_from_errno(errno), errno == EEXIST ? "take another name" : "", "%s",
+				strerror(errno));
+	err = fill(c, fd, size);
+	if (!err && fstat(fd, &st))
+		err = csv_err_from_errno(errno);
+	close(fd);
+	if (err) {
+		unlink(path);
+		return err;
+	}
+	c->result = json_object();
+	csv_out_str(c->result, "path", path);
+	csv_out_str(c->result, "type", "fixed");
+	csv_out_u64(c->result, "virtual_size", size);
+	csv_out_u64(c->result, "allocated", (uint64_t)st.st_blocks * 512);
+	return CSV_OK;
+}
+
+/* "fixed", "dynamic", "differencing" by the footer; "raw" without a sound one. */
+static const char *type_of(int fd, uint64_t size, uint64_t *virtual_size)
+{
+	struct vhd_footer f;
+
+	*virtual_size = size;
+	if (size < SECTOR || pread(fd, &f, sizeof(f), (off_t)(size - SECTOR)) != (ssize_t)sizeof(f))
+		return "raw";
+	if (memcmp(f.cookie, "conectix", 8) || be32toh(f.checksum) != checksum(f))
+		return "raw";
+	*virtual_size = be64toh(f.current_size);
+	return be32toh(f.type) == 2 ? "fixed" : be32toh(f.type) == 3 ? "dynamic" : "differencing";
+}
+
+enum csv_err csv_cmd_vhd_info(struct csv_call *c)
+{
+	uint64_t virtual_size;
+	struct stat st;
+	const char *type;
+	int fd;
+
+	if (c->argc != 2)
+		return csv_usage(c, "a path is needed");
+	c->what = c->argv[1];
+	fd = open(c->what, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st)) {
+		enum csv_err err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
+
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	type = type_of(fd, (uint64_t)st.st_size, &virtual_size);
+	close(fd);
+	c->result = json_object();
+	csv_out_str(c->result, "path", c->what);
+	csv_out_str(c->result, "type", type);
+	csv_out_u64(c->result, "virtual_size", virtual_size);
+	csv_out_u64(c->result, "allocated", (uint64_t)st.st_blocks * 512);
+	return CSV_OK;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The one table of commands. */
+#include "tools/csvadm.h"
+
+const struct csv_command csv_commands[] = {
+	{ NULL, "format", "LUN --name N [--cluster C] [--slots 16] [--journal 64M] [--force]",
+	  "make a new volume on a LUN", csv_cmd_format },
+	{ NULL, "check", "LUN", "verify a whole volume, read-only", csv_cmd_check },
+	{ NULL, "mount", "LUN DIR [-o lock=auto|cpg|local,ro,node=NAME,path_timeout=S]", "mount a volume",
+	  csv_cmd_mount },
+	{ NULL, "umount", "DIR|VOLUME", "unmount a volume", csv_cmd_umount },
+	{ NULL, "status", "", "state of this node and its volumes", csv_cmd_status },
+	{ "volume", "list", "", "volumes mounted on this node", csv_cmd_volume_list },
+	{ "volume", "info", "VOLUME|LUN", "one volume: size, features, slots", csv_cmd_volume_info },
+	{ "node", "list", "", "nodes of the cluster", csv_cmd_node_list },
+	{ "lock", "list", "VOLUME [--inode I]", "cluster locks of a volume: who holds, who waits", csv_cmd_lock_list },
+	{ "handle", "list", "[--vm V]", "open VHDs on this node", csv_cmd_handle_list },
+	{ "vhd", "create", "PATH --size S [--type fixed]", "make a VHD on a mounted volume", csv_cmd_vhd_create },
+	{ "vhd", "info", "PATH", "type, sizes and lease of a VHD", csv_cmd_vhd_info },
+	{ 0 },
+};
