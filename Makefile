@@ -61,7 +61,8 @@ LIBS_TOOLS := -lsmartcols -ljansson -lblkid -luuid
 LIBS_LOCKD := -lcpg -lvotequorum -lcmap -lqb -linih
 
 BINS := $(addprefix $(BUILD)/bin/,$(if $(wildcard fs/main.c),csvfs) $(if $(wildcard lockd/main.c),csvlockd) \
-        $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff))
+        $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff) \
+        $(if $(wildcard migrate/hook/csv-vm-exec.c),csv-vm-exec))
 
 all: $(BINS)
 
@@ -102,11 +103,13 @@ $(BUILD)/bin/csvadm: $(call obj,tools/main.c) $(TOOLS_A) $(MIGRATE_A) $(CLIENT_A
 $(BUILD)/bin/csv-handoff: $(call obj,migrate/hook/csv-handoff.c) $(MIGRATE_A) $(CLIENT_A) $(LIB_A)
 	$(call link,$^ $(LIBS_LIB) -ljansson -linih -luuid)
 
+$(BUILD)/bin/csv-vm-exec: $(call obj,migrate/hook/csv-vm-exec.c) $(CLIENT_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB))
+
 # ---- tests ------------------------------------------------------------------
 # tests/unit/test_X.c, tests/sim/test_X.c, tests/crash/test_X.c: a cmocka program each; helpers beside them
 # are all other .c files of the folder.
 UNIT_SRC  := $(call src,tests/unit tests/sim tests/crash)
-TEST_MAIN := $(filter $(addsuffix /test_%,tests/unit tests/sim tests/crash),$(UNIT_SRC))
 TEST_MAIN := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
 TEST_HELP := $(filter-out $(TEST_MAIN),$(UNIT_SRC))
 TESTS     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_MAIN))
@@ -120,8 +123,81 @@ comma := ,
 
 tests: $(TESTS)
 
+# Parallel by default; the cluster's tests and QEMU never run beside something else.
+JOBS ?= $(shell nproc)
+PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
+
+# Installs what is missing (apt), on a machine where nothing is there yet.
+setup:
+	@tools/setup/packages
+
+guest:
+	@tests/demo/guest/build
+	@tests/demo/vm/build
+
+build-check:
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all tests
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror CC=clang BUILD=build/clang all
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=bugs tests
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=asan tests
+
+# All tests. The parts that need the cluster or QEMU come last, one after the other.
+check: setup
+	@$(MAKE) --no-print-directory build-check
+	@$(MAKE) --no-print-directory guest
+	@tests/run includes=cmd:tools/dev/check-includes style=cmd:tools/dev/check-style \
+		unit=cmocka:build/tests/unit sim=cmocka:build/tests/sim crash=cmocka:build/tests/crash \
+		bugs-sim=cmocka:build/bugs/tests/sim bugs-crash=cmocka:build/bugs/tests/crash \
+		asan-unit=cmocka:build/asan/tests/unit \
+		local=pytest:tests/local guest=pytest:tests/demo cluster=pytest:tests/cluster \
+		leftovers=cmd:tests/leftovers
+
+SEEDS ?= 5000
+sim:
+	@$(MAKE) -j$(JOBS) --no-print-directory tests
+	@SEEDS=$(SEEDS) tests/run sim=cmocka:build/tests/sim
+
+N ?= 5000
+crash:
+	@$(MAKE) -j$(JOBS) --no-print-directory tests
+	@CRASH_N=$(N) tests/run crash=cmocka:build/tests/crash
+
+asan tsan:
+	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=$@ tests
+	@tests/run $@=cmocka:build/$@/tests/unit
+
+cluster: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory all
+	@tests/cluster/up --nodes $(or $(NODES),3) --lun-size $(or $(LUN_SIZE),8G)
+
+cluster-stop:
+	@tests/cluster/down
+
+format:
+	@git ls-files '*.c' | xargs clang-format -i
+
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/csvfs/hooks $(DESTDIR)/etc/csvfs/chap $(DESTDIR)/var/lib/csvfs
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/sbin
+	for name in mkfs mount fsck; do ln -sf csvadm $(DESTDIR)$(PREFIX)/sbin/$$name.csvfs; done
+	chmod 700 $(DESTDIR)/etc/csvfs/chap
+	[ -e $(DESTDIR)/etc/csvfs/hooks/vm-launch ] || install -m 755 migrate/hook/vm-launch $(DESTDIR)/etc/csvfs/hooks
+
+help:
+	@echo "make              build everything into build/bin"
+	@echo "make check        install what is missing, build with warnings as errors, run all tests"
+	@echo "make cluster      bring up a cluster on this machine (NODES=3 LUN_SIZE=8G)"
+	@echo "make cluster-stop take it down"
+	@echo "make sim          the simulator, SEEDS=N seeds"
+	@echo "make crash        recorded-write crash tests, N=... images"
+	@echo "make asan, tsan   unit tests under the sanitizers"
+	@echo "make install      DESTDIR= PREFIX=/usr/local"
+	@echo "make format       clang-format all C files"
+	@echo "make clean        remove build/"
+
 clean:
 	rm -rf build
 
-.PHONY: all tests clean
+.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop format install help
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
