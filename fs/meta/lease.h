@@ -32,8 +32,11 @@ enum csv_err csv_lease_read(struct csv_fs *fs, struct csv_iref image, uint64_t b
 enum csv_err csv_lease_peek(struct csv_fs *fs, struct csv_iref image, uint64_t block, struct csv_lease *l);
 /* lease.I EX, inside txn. Writes all fields of *l; the epoch may not shrink (asserted). */
 enum csv_err csv_lease_write(struct csv_txn *txn, const struct csv_lease *l);
-/* Makes the lease block of an image / takes it away; inode EX, groups EX. */
+/*
+ * Makes the lease block of an image (mode NONE, epoch 0) / takes it away; inode EX, groups EX, to take away lease.I EX too.
+ * The inode is dirty afterwards. destroy: WAIT if the block's group is not in ctx->ags, nothing changed.
+ */
 enum csv_err csv_lease_create(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode);
-enum csv_err csv_lease_destroy(struct csv_txn *txn, struct csv_buf *inode);
+enum csv_err csv_lease_destroy(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode);
 
 #endif

@@ -2,7 +2,6 @@
 /* Birth and death of tree nodes, and the inode's count of them. */
 #include "fs/disk/geometry.h"
 #include "fs/meta/tree_int.h"
-#include "fs/meta/verify.h"
 
 void tree_account(const struct csv_tree *t, int n)
 {
@@ -40,20 +39,4 @@ enum csv_err tree_node_free(struct csv_txn *txn, const struct csv_tree *t, struc
 bool tree_group_held(const struct csv_tree *t, const struct csv_agset *ags, uint64_t block)
 {
 	return !ags || csv_agset_has(ags, csv_fs_ag_of(t->fs, block));
-}
-
-enum csv_err csv_verify_tree(const struct csv_super *sb, const void *block, struct csv_why *why)
-{
-	const struct csv_block_hdr *hdr = block;
-	const struct csv_disk_tree_head *head = (const void *)(hdr + 1);
-	enum csv_err err = csv_tree_area_verify(head, CSV_TREE_NODE_AREA, why);
-
-	if (err)
-		return err;
-	if (csv_le16_get(hdr->level) != csv_le16_get(head->level))
-		return csv_fail(why, CSV_DAMAGED, NULL, "tree node of level %u has level %u in its header",
-				csv_le16_get(head->level), csv_le16_get(hdr->level));
-	if (csv_le16_get(head->count) == 0)
-		return csv_fail(why, CSV_DAMAGED, NULL, "empty tree node");
-	return CSV_OK;
 }
