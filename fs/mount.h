@@ -36,14 +36,14 @@ enum csv_mount_lock { CSV_MOUNT_LOCAL, CSV_MOUNT_CPG, CSV_MOUNT_AUTO };
 /* The command line. Strings belong to main(). */
 struct csv_mount_opts {
 	const char *lun;
-	char dir[4096];                    /* absolute */
-	char node[CSV_NODENAME_MAX + 1];   /* host name unless given */
+	char dir[4096];			 /* absolute */
+	char node[CSV_NODENAME_MAX + 1]; /* host name unless given */
 	enum csv_mount_lock lock;
 	bool readonly;
 	bool foreground;
-	unsigned path_timeout_ms;          /* default 120 s */
-	const char *run_dir;               /* of csvlockd; NULL: CSV_RUN_DIR or /run/csvfs */
-	const char *log;                   /* file; NULL: standard error */
+	unsigned path_timeout_ms; /* default 120 s */
+	const char *run_dir;	  /* of csvlockd; NULL: CSV_RUN_DIR or /run/csvfs */
+	const char *log;	  /* file; NULL: standard error */
 };
 
 /*
@@ -51,21 +51,22 @@ struct csv_mount_opts {
  * All are called in the main thread, may block, and fill *why on failure.  NULL: nothing to do.
  */
 struct csv_mount_kind {
-	const char *name;                  /* "local", "cpg" */
+	const char *name; /* "local", "cpg" */
 	/*
-	 * Step 2. Sets slot, incarnation, nodeid, engine and kind_data.  A read-only mount takes no slot: slot CSV_SLOT_NONE.
-	 * After a failure everything it did is undone but the slots that it recovered.
+	 * Step 2. Sets slot, incarnation, nodeid, engine and kind_data.  A read-only mount takes no slot: slot
+	 * CSV_SLOT_NONE. After a failure everything it did is undone but the slots that it recovered.
 	 */
 	enum csv_err (*join)(struct csv_mount *m, struct csv_why *why);
 	enum csv_err (*opened)(struct csv_mount *m, struct csv_why *why);
 	/*
-	 * No FUSE request comes any more, no handle is left, but m->fs still works. Called for every join that succeeded, also if
-	 * a later step of the mount failed.
+	 * No FUSE request comes any more, no handle is left, but m->fs still works. Called for every join that
+	 * succeeded, also if a later step of the mount failed.
 	 */
 	void (*leaving)(struct csv_mount *m);
 	/* m->fs is closed; `clean`: its journal is empty. The slot is marked clean only then. */
 	void (*left)(struct csv_mount *m, bool clean);
-	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only. */
+	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only.
+	 */
 	bool alone;
 };
 extern const struct csv_mount_kind csv_mount_local;
@@ -73,7 +74,14 @@ extern const struct csv_mount_kind csv_mount_local;
 extern const struct csv_mount_kind csv_mount_cluster __attribute__((weak));
 
 /* Volume state as `csvadm status` shows it. */
-enum csv_volume_state { CSV_VOL_ONLINE, CSV_VOL_RECOVERING, CSV_VOL_PAUSED, CSV_VOL_FAILED, CSV_VOL_FENCED, CSV_VOL_WITHDRAWN };
+enum csv_volume_state {
+	CSV_VOL_ONLINE,
+	CSV_VOL_RECOVERING,
+	CSV_VOL_PAUSED,
+	CSV_VOL_FAILED,
+	CSV_VOL_FENCED,
+	CSV_VOL_WITHDRAWN
+};
 
 struct csv_mount {
 	struct csv_mount_opts opts;
@@ -86,24 +94,24 @@ struct csv_mount {
 	uint32_t slot, incarnation, nodeid;
 	struct csv_engine *engine;
 
-	struct csv_fs fs;                  /* valid while fs_open */
+	struct csv_fs fs; /* valid while fs_open */
 	bool fs_open;
-	struct csv_workq *workq;           /* operations and the slow steps of data I/O */
+	struct csv_workq *workq; /* operations and the slow steps of data I/O */
 	struct csv_locks *locks;
 	struct csv_data *data;
 	struct csv_handles *handles;
-	struct csv_brl_table *brl;         /* byte-range locks decided here */
+	struct csv_brl_table *brl; /* byte-range locks decided here */
 	struct fuse_session *se;
 
 	/* Allocation group that operations of this mount try first; UINT32_MAX: not chosen yet. */
 	_Atomic uint32_t ag_hint;
 
-	pthread_mutex_t lock;              /* covers the state below */
+	pthread_mutex_t lock; /* covers the state below */
 	enum csv_volume_state state;
 	char reason[128];
-	int64_t state_since;               /* Unix time */
-	_Atomic bool stopping;             /* unmount has begun */
-	_Atomic uint64_t ops;              /* FUSE requests that are not answered yet */
+	int64_t state_since;   /* Unix time */
+	_Atomic bool stopping; /* unmount has begun */
+	_Atomic uint64_t ops;  /* FUSE requests that are not answered yet */
 };
 
 /* Steps 1 to 5. On failure all is undone and *why says what to tell. */
@@ -125,8 +133,8 @@ void csv_mount_status(struct csv_mount *m, struct csv_msg_volume *v);
 const char *csv_volume_state_name(enum csv_volume_state state);
 
 /*
- * Replays one dead slot and marks it clean (fs/ctl/recover.c): for lock=local before the mount, in a cluster for csvlockd.
- * in_use as in csv_replay(); the slot must be fenced (or its host proved gone) already.
+ * Replays one dead slot and marks it clean (fs/ctl/recover.c): for lock=local before the mount, in a cluster for
+ * csvlockd. in_use as in csv_replay(); the slot must be fenced (or its host proved gone) already.
  */
 enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot,
 			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);

@@ -1,60 +1,125 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Reading and writing file data straight to and from the LUN.  Asynchronous: done()
- * runs in the device's thread or a worker, so that no FUSE thread waits (U2).
+ * runs in the caller, the device's thread or a worker, so that no FUSE thread waits (U2).
  *
- * A write goes: map look-up; where it is all written and within the size: straight to
- * the LUN.  Else: blocks allocated unwritten (transaction 1), data written, converted
- * and size set (transaction 2), then done.  Partial blocks that are unwritten, holes or
- * being converted, and partial device blocks, are serialised per block (J7).
- * A read of holes and unwritten blocks gives zeros.
+ * A write goes: map look-up; where it is all written, within the size and made of whole
+ * device blocks: straight to the LUN, beside other such writes.  Else, alone on its blocks
+ * (J7) and in a worker: blocks allocated unwritten (transaction 1), edges filled up, data
+ * written, converted and size set (transaction 2), then done: a write that was answered
+ * has its conversion in the map.  A read of holes and unwritten blocks gives zeros.
+ *
+ * J4: a write counts as unflushed from its answer until a flush that began later has succeeded
+ * with the device's generation as it was before the write was submitted.  If the generation
+ * has changed, its file's next csv_data_sync() through each handle fails, once.
  */
 #ifndef CSV_DATA_IO_H
 #define CSV_DATA_IO_H
 
 #include "fs/data/map.h"
+#include "fs/data/range.h"
 #include "lib/workq.h"
 
-/* In-memory state of one open inode on this mount; shared by its handles; made at first open. */
+/* In-memory state of one inode in use on this mount; shared by its handles. */
 struct csv_file;
 
 struct csv_data_stats {
-	uint64_t reads, writes, bytes_read, bytes_written, converted;
+	uint64_t reads, writes, bytes_read, bytes_written, converted, flushes;
 };
 
-/* One for the mount: ranges being written, open files. workq is the caller's. */
+/* One for the mount: files in use, what is unflushed. workq is the caller's. Registers csv_journal_on_lost(). */
 struct csv_data;
 enum csv_err csv_data_new(struct csv_fs *fs, struct csv_workq *workq, struct csv_data **d);
+/* Nothing is in flight, no file is in use (asserted). */
 void csv_data_free(struct csv_data *d);
 void csv_data_stats(struct csv_data *d, struct csv_data_stats *st);
+/* Once a second, in a worker: flushes what files no longer in use have left unflushed. */
+void csv_data_tick(struct csv_data *d);
 
-enum csv_err csv_file_get(struct csv_data *d, struct csv_iref ref, struct csv_file **f); /* counted */
+/* Counted. STALE: the inode is just being destroyed, or the table knows another generation. */
+enum csv_err csv_file_get(struct csv_data *d, struct csv_iref ref, struct csv_file **f);
+/* A further count for one who has one. */
+void csv_file_hold(struct csv_data *d, struct csv_file *f);
 void csv_file_put(struct csv_data *d, struct csv_file *f);
 struct csv_iref csv_file_ref(const struct csv_file *f);
+/*
+ * Before csv_inode_destroy: BUSY if the file is in use here; else csv_file_get() answers STALE until buried.  This and
+ * not a lock keeps an open on this node from meeting the end of its inode.
+ */
+enum csv_err csv_file_condemn(struct csv_data *d, struct csv_iref ref);
+void csv_file_bury(struct csv_data *d, struct csv_iref ref, bool gone);
+
+/* The caller changed the file by transaction `tid`: its next sync has to commit it. */
+void csv_file_note_tid(struct csv_file *f, uint64_t tid);
+/* Where a new handle's account of lost writes begins: csv_data_req.err_seen of its requests. */
+uint64_t csv_file_err_now(const struct csv_file *f);
+
+/*
+ * Times of writes that needed no transaction live in memory until somebody journals them.  overlay: attributes as this
+ * node sees them.  pending: true and the time, if it is not journalled; settled: it now is (a later write keeps it
+ * pending).
+ */
+void csv_data_overlay(struct csv_data *d, struct csv_attr *attr);
+bool csv_file_times_pending(struct csv_file *f, struct timespec *mtime);
+void csv_file_times_settled(struct csv_file *f, struct timespec mtime);
+/* The caller has set mtime himself: what is pending counts no more. */
+void csv_file_times_forget(struct csv_file *f);
+/* Calls fn, without a lock, for each file with pending times; each is held (csv_file_hold) for fn, who puts it. */
+void csv_data_each_pending(struct csv_data *d, void (*fn)(void *arg, struct csv_file *f), void *arg);
 
 struct csv_data_req {
-	struct csv_ctx ctx;         /* groups EX if the write may allocate */
+	struct csv_ctx ctx; /* groups EX if the write may allocate */
 	struct csv_file *file;
-	uint64_t off;
+	uint64_t off; /* bytes; after an appending write: where it went */
 	size_t len;
-	void *buf;                  /* contiguous; aligned to 4096 avoids a copy */
-	bool append;                /* off is the end of file at the time */
-	bool map_only;              /* the caller holds inode PR only (leased image): if the map or size would have to change,
-				       done(CSV_WAIT) at once, nothing written; the caller takes EX and runs it again */
+	void *buf;     /* contiguous, len bytes; aligned to 4096 avoids a copy. A read may scribble beyond its result */
+	bool append;   /* off is the end of file at the time */
+	bool map_only; /* the caller holds inode PR only (leased image): if the map or size would have to change,
+			  done(CSV_WAIT) at once, nothing written; the caller takes EX and runs it again */
+	uint64_t *err_seen; /* sync: the handle's account of lost writes, see csv_file_err_now(); NULL: no handle */
 	void (*done)(struct csv_data_req *req, enum csv_err err);
-	size_t result;              /* bytes read or written */
-	uint64_t tid;               /* transaction that made the write visible; 0: none needed */
-	void *priv[8];              /* private while in flight */
+	size_t result; /* bytes read or written */
+	uint64_t tid;  /* transaction that made the write visible; 0: none needed */
+
+	/* private while in flight */
+	struct csv_data *d;
+	struct csv_range range;
+	struct csv_work work;
+	struct csv_xfer *xfer;
+	uint64_t generation;
+	struct csv_commit_wait commit;
+	struct csv_io io;
+	_Atomic int err;
+	_Atomic unsigned parts;
+	bool datasync;
 };
 /* Locks held until done(): read: inode PR; write: inode EX, or PR with map_only. */
 void csv_data_read(struct csv_data *d, struct csv_data_req *req);
+/* NOSPC: req->ctx.need may name groups to add before it is run again; nothing was written then. FBIG, ROFS. */
 void csv_data_write(struct csv_data *d, struct csv_data_req *req);
 /*
- * fsync: waits for conversions of all writes answered before, commits what the file's durability needs, flushes (J4:
- * a flush that does not count answers CSV_IO once). datasync: times need not be durable.
+ * fsync: commits what the file's durability needs and flushes all writes answered before (J4). datasync: pending times
+ * are not looked at in either case: who wants them durable journals them first.
  */
 void csv_data_sync(struct csv_data *d, struct csv_data_req *req, bool datasync);
-/* Waits until no I/O of the file is in flight; new I/O is the caller's to keep away. For demotion and handoff. */
+
+/*
+ * Whole operations on the map (truncate, fallocate) run behind a gate: go() is called in a worker once no other I/O
+ * touches [off, off+len) of the file; close() lets it in again.
+ */
+struct csv_data_gate {
+	struct csv_file *file;
+	void (*go)(struct csv_data_gate *g);
+	/* private */
+	struct csv_data *d;
+	struct csv_range range;
+	struct csv_work work;
+};
+/* len UINT64_MAX: to the end. */
+void csv_data_gate_open(struct csv_data *d, struct csv_data_gate *g, uint64_t off, uint64_t len);
+void csv_data_gate_close(struct csv_data_gate *g);
+
+/* Waits until no I/O of the file is in flight; new I/O is the caller's to keep away. For handoff. */
 void csv_data_drain(struct csv_data *d, struct csv_file *f);
 
 #endif
