@@ -121,7 +121,11 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE
 	$(call link,$< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD))
 comma := ,
 
-tests: $(TESTS)
+# Looks at the LUN from outside: no code of ours in it.
+$(BUILD)/bin/lun-witness: $(BUILD)/obj/tests/cluster/witness/lun-witness.o
+	$(call link,$^ -liscsi)
+
+tests: $(TESTS) $(BUILD)/bin/lun-witness
 
 # Parallel by default; the cluster's tests and QEMU never run beside something else.
 JOBS ?= $(shell nproc)
