@@ -88,11 +88,12 @@ void csv_inode_attr(const struct csv_buf *buf, struct csv_attr *attr)
 
 /*
  * The generation comes from the block's version, which only grows over the block's life
- * (J1), so no two inodes that the block ever was share one (but for a wrap after 2^32 changes).
+ * (J1), so no two inodes that the block ever was share one (but for a wrap after 2^24 changes).
+ * 24 bits, because a FUSE node id has room for no more beside the block number (U3).
  */
 static uint32_t new_generation(const struct csv_disk_inode *di)
 {
-	uint32_t gen = (uint32_t)csv_le64_get(di->hdr.version) + 1;
+	uint32_t gen = (uint32_t)(csv_le64_get(di->hdr.version) + 1) & 0xffffffu;
 
 	return gen ? gen : 1;
 }
