@@ -23,6 +23,7 @@ enum csv_err csv_inode_get(struct csv_fs *fs, struct csv_iref ref, struct csv_bu
 {
 	enum csv_err err;
 
+	*buf = NULL;
 	if (!csv_geo_fits(&fs->sb, ref.ino, CSV_MAGIC_INODE))
 		return CSV_STALE;
 	err = csv_buf_get(fs, ref.ino, CSV_MAGIC_INODE, ref.ino, csv_res(CSV_RES_INODE, ref.ino), buf);
@@ -31,8 +32,10 @@ enum csv_err csv_inode_get(struct csv_fs *fs, struct csv_iref ref, struct csv_bu
 	if (err)
 		return err;
 	err = check(csv_inode_of(*buf), ref.gen);
-	if (err)
+	if (err) {
 		csv_buf_put(fs, *buf);
+		*buf = NULL;
+	}
 	return err;
 }
 

@@ -41,7 +41,7 @@ struct csv_attr {
 
 /*
  * Gets the inode's buffer, checking the generation (gen 0: any). Caller holds inode.I >= PR and fs->meta.
- * STALE: not an inode, or another one; IO, CHECKSUM, DAMAGED, NOMEM.
+ * STALE: not an inode, or another one; IO, CHECKSUM, DAMAGED, NOMEM; *buf is NULL then.
  */
 enum csv_err csv_inode_get(struct csv_fs *fs, struct csv_iref ref, struct csv_buf **buf);
 static inline struct csv_disk_inode *csv_inode_of(struct csv_buf *buf)
