@@ -17,7 +17,7 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoi
            -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wno-unused-parameter -Wno-missing-field-initializers
 WERROR  ?=
 HARDEN  := -fstack-protector-strong -fno-strict-overflow
-CPPFLAGS_ALL := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -I. -Iinclude $(CPPFLAGS)
+CPPFLAGS_ALL := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -I. -Iinclude -isystem /usr/include/fuse3 $(CPPFLAGS)
 CFLAGS_ALL   := -std=gnu17 $(OPT) $(WARN) $(WERROR) $(HARDEN) -pthread -MMD -MP $(CFLAGS)
 LDFLAGS_ALL  := -pthread $(LDFLAGS)
 
