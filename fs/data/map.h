@@ -26,8 +26,8 @@ enum csv_err csv_map_lookup(struct csv_fs *fs, struct csv_buf *inode, uint64_t l
 enum csv_err csv_map_alloc(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk, uint64_t len,
 			   uint64_t *done);
 /*
- * Turns unwritten blocks of the range, at most 2048 blocks, into written ones; holes stay.  Their data is on the LUN,
- * written after csv_bdev_generation() gave `generation` (the txn becomes ordered).  Frees nothing.
+ * Turns unwritten blocks of the range into written ones; holes stay.  Their data is on the LUN, written after
+ * csv_bdev_generation() gave `generation` (the txn becomes ordered).  INVAL: more than 512 extents in the range.
  */
 enum csv_err csv_map_convert(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk,
 			     uint64_t len, uint64_t generation);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Zeroing a part of a written block on the LUN. Blocks: fs->meta is not held meanwhile. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/data/map_int.h"
+
+/* Where the block lies on the LUN; 0: not written, it reads as zeros anyway. */
+static enum csv_err find_written(struct csv_fs *fs, struct csv_iref ref, uint64_t lblk, uint64_t *phys)
+{
+	struct csv_map m = { .kind = CSV_MAP_HOLE };
+	struct csv_buf *inode;
+	enum csv_err err;
+
+	csv_fs_lock_shared(fs);
+	err = csv_inode_get(fs, ref, &inode);
+	if (!err) {
+		err = csv_map_lookup(fs, inode, lblk, 1, &m);
+		csv_buf_put(fs, inode);
+	}
+	csv_fs_unlock(fs);
+	*phys = m.kind == CSV_MAP_WRITTEN ? m.phys : 0;
+	return err;
+}
+
+/* Only the device blocks that hold some of the bytes are read and written. */
+static enum csv_err zero_bytes(struct csv_bdev *dev, uint64_t block, unsigned from, unsigned to)
+{
+	unsigned unit = dev->geo.block, lo = from / unit * unit, hi = (to + unit - 1) / unit * unit;
+	uint64_t at = (block << CSV_BLOCK_SHIFT) + lo;
+	uint8_t *mem = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
+	enum csv_err err;
+
+	if (!mem)
+		return CSV_NOMEM;
+	err = csv_bdev_read(dev, at, mem + lo, hi - lo);
+	if (!err) {
+		memset(mem + from, 0, to - from);
+		err = csv_bdev_write(dev, at, mem + lo, hi - lo, 0);
+	}
+	free(mem);
+	return err;
+}
+
+enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from, uint64_t to, bool *any)
+{
+	uint64_t lblk = blk_floor(from), phys = 0;
+	enum csv_err err = CSV_OK;
+
+	CSV_ASSERT(from <= to && to <= (lblk + 1) << CSV_BLOCK_SHIFT);
+	if (from < to)
+		err = find_written(fs, ref, lblk, &phys);
+	if (err || !phys)
+		return err;
+	*any = true;
+	return zero_bytes(fs->dev, phys, (unsigned)(from % CSV_BLOCK_SIZE), (unsigned)(to - (lblk << CSV_BLOCK_SHIFT)));
+}
