@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "lib/bdev_file.h"
+#include "lib/thread.h"
 
 #define RING_DEPTH 128
 
@@ -128,7 +129,7 @@ static enum csv_err ring_start(struct file_dev *f)
 	pthread_mutex_init(&r->lock, NULL);
 	csv_list_init(&r->waiting);
 	f->engine_data = r;
-	res = -pthread_create(&r->reaper, NULL, reap, f);
+	res = -csv_thread_start(&r->reaper, reap, f);
 	if (res == 0)
 		return CSV_OK;
 	pthread_mutex_destroy(&r->lock);
