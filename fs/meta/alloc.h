@@ -35,7 +35,10 @@ void csv_alloc_free(struct csv_fs *fs);
  */
 enum csv_err csv_alloc_data(struct csv_txn *txn, const struct csv_agset *ags, uint64_t goal, uint64_t want,
 			    uint64_t *start, uint64_t *len);
-/* Gives data blocks back; may span groups, all of which are held EX. DAMAGED if any is free already. */
+/*
+ * Gives data blocks back; the group is held EX. DAMAGED if any is free already, is not data, or if they span groups
+ * (no run that csv_alloc_data() gave does).
+ */
 enum csv_err csv_free_data(struct csv_txn *txn, uint64_t start, uint64_t len);
 
 /*
@@ -49,7 +52,10 @@ enum csv_err csv_alloc_meta(struct csv_txn *txn, const struct csv_agset *ags, ui
 /* Frees a metadata block: it becomes a tombstone (J1). Its group is held EX. buf is released, whatever the result. */
 enum csv_err csv_free_meta(struct csv_txn *txn, struct csv_buf *buf);
 
-/* Free blocks as far as this node knows: sum of the group headers read so far, or all if `exact` (reads them). */
+/*
+ * Free data blocks: sum of the group headers, cached ones as they are, others read past the cache, at most once a
+ * second. Blocks; not with fs->meta held.
+ */
 enum csv_err csv_alloc_free_blocks(struct csv_fs *fs, uint64_t *free_blocks);
 /*
  * Freed blocks that wait for their commit (J2). An operation that gets NOSPC from all groups while this is not 0
