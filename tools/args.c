@@ -34,6 +34,17 @@ enum csv_err csv_usage(struct csv_call *c, const char *fmt, ...)
 	return csv_fail(&c->why, CSV_USAGE, hint, "%s", text);
 }
 
+void csv_warning(struct csv_call *c, const char *fmt, ...)
+{
+	char text[240];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "csvadm: %s: warning: %s\n", c->what, text);
+}
+
 bool csv_parse_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGTP";

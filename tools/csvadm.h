@@ -55,6 +55,8 @@ int csv_csvadm_main(int argc, char **argv);
 /* ---- helpers (tools/args.c) ---- */
 /* CSV_USAGE with the command's syntax as hint. */
 enum csv_err csv_usage(struct csv_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One line on standard error for something that does not stop the command. */
+void csv_warning(struct csv_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "10G", "512", "1T": bytes, binary units K M G T P. False: not a size, or beyond 2^63. */
 bool csv_parse_size(const char *text, uint64_t *bytes);
 /* Names of volumes, clusters, nodes, VMs: 1..max bytes of [A-Za-z0-9._-], not beginning with - or '.'. */

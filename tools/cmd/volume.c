@@ -82,6 +82,9 @@ static enum csv_err describe(struct csv_call *c, struct csv_bdev *dev, const cha
 	else
 		json_object_set_new(c->result, "free", json_null());
 	json_object_set_new(c->result, "features", json_array());
+	csv_out_u64(c->result, "superblock_copy", fs.sb.copy_used);
+	if (fs.sb.copy_used)
+		csv_warning(c, "the first superblock is damaged, copy %u was used; run csvadm check", fs.sb.copy_used);
 	slots = json_array();
 	for (uint32_t n = 0; n < fs.sb.slots; n++) {
 		struct csv_slot s;

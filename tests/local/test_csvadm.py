@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""csvadm on volumes in files: results, bad input, exit codes, one clear line."""
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CSVADM = ROOT / "build" / "bin" / "csvadm"
+SUPER_BLOCKS = (0, 129)  # the primary and its first copy (docs/FORMAT.md)
+BLOCK = 4096
+
+
+def adm(*words, env=None):
+    """csvadm with a run directory that does not exist: no csvlockd answers."""
+    environment = {**os.environ, "CSV_RUN_DIR": "/nonexistent/csvfs", **(env or {})}
+    return subprocess.run([str(CSVADM), *map(str, words)], env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+
+
+def refused(done, code, *parts):
+    """The command failed with this code and one line that has these parts; nothing on standard output."""
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("csvadm: "), done.stderr
+    for part in parts:
+        assert part in done.stderr, done.stderr
+    assert done.stdout == ""
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An empty file of 64 MiB."""
+    path = tmp_path / "vol.img"
+    with open(path, "wb") as file:
+        file.truncate(64 << 20)
+    return path
+
+
+@pytest.fixture
+def volume(image):
+    """A volume without a cluster."""
+    assert adm("format", image, "--name", "vol1", "--slots", 2, "--journal", "1M").returncode == 0
+    return image
+
+
+def unchanged(path):
+    """Content of the parts of a file that anything would write first."""
+    with open(path, "rb") as file:
+        return file.read(2 << 20)
+
+
+def test_format_tells_what_it_made(image):
+    done = adm("--json", "format", image, "--name", "vol1", "--cluster", "c1", "--slots", 4, "--journal", "1M")
+    made = json.loads(done.stdout)
+    assert done.returncode == 0 and made["schema"] == 1
+    assert (made["volume"], made["slots"], made["cluster"]) == ("vol1", 4, "c1")
+    assert made["size"] <= 64 << 20 and len(made["uuid"]) == 36
+
+
+def test_volume_info_reads_it_back(volume):
+    info = json.loads(adm("--json", "volume", "info", volume).stdout)
+    assert info["name"] == "vol1" and info["cluster"] is None
+    assert [s["state"] for s in info["slots"]] == ["clean", "clean"]
+    assert 0 < info["free"] < info["size"]
+
+
+@pytest.mark.parametrize("words, part", [
+    ([], "one LUN"), (["--slots", "65"], "--slots"), (["--slots", "x"], "--slots"), (["--journal", "1"], "--journal"),
+    (["--name", "a/b"], "a/b"), (["--name", ""], "name"), (["--name", "x" * 64], "name"), (["--bogus"], "option")])
+def test_format_refuses_bad_words(image, words, part):
+    before = unchanged(image)
+    lun = [image] if words else []
+    done = adm("format", *lun, *(["--name", "vol1"] if "--name" not in words else []), *words)
+    refused(done, 2, part)
+    assert unchanged(image) == before
+
+
+def test_format_refuses_a_missing_lun(tmp_path):
+    refused(adm("format", tmp_path / "none", "--name", "v"), 4, "none")
+
+
+def test_format_refuses_a_tiny_lun(tmp_path):
+    path = tmp_path / "tiny"
+    path.write_bytes(bytes(1 << 20))
+    done = adm("format", path, "--name", "v")
+    assert done.returncode != 0 and done.stderr.count("\n") == 1
+    assert path.read_bytes() == bytes(1 << 20)
+
+
+def test_format_refuses_a_foreign_filesystem(image):
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", image], check=True)
+    before = unchanged(image)
+    refused(adm("format", image, "--name", "vol1"), 9, "ext", "--force")
+    assert unchanged(image) == before
+    assert adm("format", image, "--name", "vol1", "--journal", "1M", "--force").returncode == 0
+
+
+def test_format_refuses_a_volume(volume):
+    before = unchanged(volume)
+    refused(adm("format", volume, "--name", "vol2"), 9, "vol1", "--force")
+    assert unchanged(volume) == before
+
+
+def test_mount_refuses_what_is_no_volume(image, tmp_path):
+    refused(adm("mount", image, tmp_path, "-o", "lock=local"), 9, str(image))
+
+
+def test_mount_refuses_bad_options(volume, tmp_path):
+    for options in ("lock=none", "bogus", "path_timeout=x"):
+        refused(adm("mount", volume, tmp_path, "-o", options), 2)
+
+
+def test_mount_without_csvlockd(image, tmp_path):
+    assert adm("format", image, "--name", "v", "--cluster", "c", "--slots", 2, "--journal", "1M").returncode == 0
+    refused(adm("mount", image, tmp_path, "-o", "lock=cpg"), 5, "csvlockd")
+
+
+def test_an_unknown_feature_is_named(volume):
+    """The bit is set in every copy, with good checksums."""
+    size = volume.stat().st_size
+    for block in (*SUPER_BLOCKS, size // BLOCK - 1):
+        with open(volume, "r+b") as file:
+            file.seek(block * BLOCK)
+            data = bytearray(file.read(BLOCK))
+            assert data[:4] == b"CSVS"
+            data[64 + 24:64 + 32] = (1 << 40).to_bytes(8, "little")
+            data[4:8] = bytes(4)
+            data[4:8] = _crc32c(bytes(data)).to_bytes(4, "little")
+            file.seek(block * BLOCK)
+            file.write(data)
+    refused(adm("volume", "info", volume), 9, "feature")
+
+
+def _crc32c(data):
+    """CRC32C, bit by bit: slow and independent of the project's."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_a_damaged_superblock_is_replaced_by_its_copy(volume):
+    with open(volume, "r+b") as file:
+        file.write(b"\xff" * 512)
+    done = adm("--json", "volume", "info", volume)
+    info = json.loads(done.stdout)
+    assert info["name"] == "vol1" and info["superblock_copy"] == 1
+    assert "copy 1 was used" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_all_superblocks_damaged(volume):
+    size = volume.stat().st_size
+    with open(volume, "r+b") as file:
+        for block in (*SUPER_BLOCKS, size // BLOCK - 1):
+            file.seek(block * BLOCK + 100)
+            file.write(b"\xff" * 512)
+    done = adm("volume", "info", volume)
+    assert done.returncode == 8 and done.stderr.count("\n") == 1
+
+
+def test_errors_in_json_keep_the_line(image):
+    done = adm("--json", "volume", "info", image)
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == 9 and error["code"] == "notcsv" and error["message"]
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["status"], ["node", "list"], ["volume", "list"], ["lock", "list", "vol1"],
+                                   ["handle", "list"]])
+def test_questions_without_csvlockd(words):
+    refused(adm(*words), 5, "csvlockd")
+
+
+@pytest.mark.parametrize("words", [["bogus"], ["--bogus"], ["volume"], ["umount"], ["status", "more"]])
+def test_wrong_commands(words):
+    assert adm(*words).returncode == 2
+
+
+def test_help_names_every_command():
+    text = adm("help").stdout
+    for word in ("format", "check", "mount", "umount", "vhd create", "lock list"):
+        assert word in text
+
+
+def test_vhd_create_refuses_bad_sizes(tmp_path):
+    for size in ("0", "100", "x", "65T", "1G1"):
+        refused(adm("vhd", "create", tmp_path / "d.vhd", "--size", size), 2, "size")
+    refused(adm("vhd", "create", tmp_path / "d.vhd", "--size", "1M", "--type", "dynamic"), 2, "fixed")
+    assert not (tmp_path / "d.vhd").exists()
+
+
+def test_vhd_create_is_what_qemu_img_knows(tmp_path):
+    path = tmp_path / "d.vhd"
+    assert adm("vhd", "create", path, "--size", "37M").returncode == 0
+    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", "-f", "vpc", path], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    assert info["virtual-size"] == 37 << 20
+    assert json.loads(adm("--json", "vhd", "info", path).stdout)["type"] == "fixed"
+    refused(adm("vhd", "create", path, "--size", "1M"), 3, "d.vhd")
+
+
+def test_other_names(image, tmp_path):
+    for name in ("mkfs.csvfs", "fsck.csvfs", "mount.csvfs"):
+        (tmp_path / name).symlink_to(CSVADM)
+    made = subprocess.run([tmp_path / "mkfs.csvfs", image, "--name", "v", "--journal", "1M", "--slots", "2"], check=False)
+    assert made.returncode == 0
+    assert subprocess.run([tmp_path / "fsck.csvfs", "-a", image], check=False).returncode == 0
+    wrong = subprocess.run([tmp_path / "mount.csvfs", image], check=False, stderr=subprocess.PIPE)
+    assert wrong.returncode == 1
