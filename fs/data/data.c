@@ -50,9 +50,9 @@ static void gate_work(struct csv_work *work)
 	g->go(g);
 }
 
-static void gate_granted(struct csv_range *r)
+static void gate_granted(struct csv_span *r)
 {
-	struct csv_data_gate *g = csv_list_entry(r, struct csv_data_gate, range);
+	struct csv_data_gate *g = csv_list_entry(r, struct csv_data_gate, span);
 
 	csv_workq_add(g->d->workq, &g->work);
 }
@@ -63,15 +63,15 @@ void csv_data_gate_open(struct csv_data *d, struct csv_data_gate *g, uint64_t of
 
 	g->d = d;
 	g->work.fn = gate_work;
-	g->range =
-	    (struct csv_range){ .first = off / CSV_BLOCK_SIZE, .last = last, .excl = true, .granted = gate_granted };
+	g->span =
+	    (struct csv_span){ .first = off / CSV_BLOCK_SIZE, .last = last, .excl = true, .granted = gate_granted };
 	file_begin(g->file);
-	if (csv_range_lock(&g->file->ranges, &g->range))
+	if (csv_span_lock(&g->file->spans, &g->span))
 		csv_workq_add(d->workq, &g->work);
 }
 
 void csv_data_gate_close(struct csv_data_gate *g)
 {
-	csv_range_unlock(&g->file->ranges, &g->range);
+	csv_span_unlock(&g->file->spans, &g->span);
 	file_end(g->file);
 }

@@ -14,7 +14,7 @@ struct csv_file {
 	struct csv_iref ref;
 	unsigned count; /* d->lock */
 	bool condemned; /* d->lock: its inode is just being destroyed */
-	struct csv_ranges ranges;
+	struct csv_spans spans;
 
 	pthread_mutex_t lock; /* covers all below */
 	pthread_cond_t idle;

@@ -30,7 +30,7 @@ static struct csv_file *make(struct csv_data *d, struct csv_iref ref)
 	if (!f)
 		return NULL;
 	f->ref = ref;
-	csv_ranges_init(&f->ranges);
+	csv_spans_init(&f->spans);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->idle, NULL);
 	/* Whatever was done to it before we looked: its first fsync commits that too. */
@@ -43,7 +43,7 @@ static struct csv_file *make(struct csv_data *d, struct csv_iref ref)
 static void destroy(struct csv_file *f)
 {
 	csv_list_del(&f->link);
-	csv_ranges_destroy(&f->ranges);
+	csv_spans_destroy(&f->spans);
 	pthread_cond_destroy(&f->idle);
 	pthread_mutex_destroy(&f->lock);
 	free(f);

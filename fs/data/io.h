@@ -17,7 +17,7 @@
 #define CSV_DATA_IO_H
 
 #include "fs/data/map.h"
-#include "fs/data/range.h"
+#include "fs/data/span.h"
 #include "lib/workq.h"
 
 /* In-memory state of one inode in use on this mount; shared by its handles. */
@@ -76,14 +76,14 @@ struct csv_data_req {
 	bool append;   /* off is the end of file at the time */
 	bool map_only; /* the caller holds inode PR only (leased image): if the map or size would have to change,
 			  done(CSV_WAIT) at once, nothing written; the caller takes EX and runs it again */
-	uint64_t *err_seen; /* sync: the handle's account of lost writes, see csv_file_err_now(); NULL: no handle */
+	_Atomic uint64_t *err_seen; /* sync: the handle's account of lost writes, see csv_file_err_now(); NULL: no handle */
 	void (*done)(struct csv_data_req *req, enum csv_err err);
 	size_t result; /* bytes read or written */
 	uint64_t tid;  /* transaction that made the write visible; 0: none needed */
 
 	/* private while in flight */
 	struct csv_data *d;
-	struct csv_range range;
+	struct csv_span span;
 	struct csv_work work;
 	struct csv_xfer *xfer;
 	uint64_t generation;
@@ -112,7 +112,7 @@ struct csv_data_gate {
 	void (*go)(struct csv_data_gate *g);
 	/* private */
 	struct csv_data *d;
-	struct csv_range range;
+	struct csv_span span;
 	struct csv_work work;
 };
 /* len UINT64_MAX: to the end. */

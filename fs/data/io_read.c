@@ -19,7 +19,7 @@ static void read_end(struct csv_data_req *req, enum csv_err err)
 		req->result = 0;
 	atomic_fetch_add_explicit(&d->reads, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&d->bytes_read, req->result, memory_order_relaxed);
-	csv_range_unlock(&f->ranges, &req->range);
+	csv_span_unlock(&f->spans, &req->span);
 	file_end(f);
 	req->done(req, err);
 }
@@ -99,9 +99,9 @@ static void read_work(struct csv_work *work)
 	read_start(csv_list_entry(work, struct csv_data_req, work));
 }
 
-static void read_granted(struct csv_range *r)
+static void read_granted(struct csv_span *r)
 {
-	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, range);
+	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, span);
 
 	csv_workq_add(req->d->workq, &req->work);
 }
@@ -117,12 +117,12 @@ void csv_data_read(struct csv_data *d, struct csv_data_req *req)
 		return;
 	}
 	req->work.fn = read_work;
-	req->range = (struct csv_range){
+	req->span = (struct csv_span){
 		.first = req->off / CSV_BLOCK_SIZE,
 		.last = (req->off + req->len - 1) / CSV_BLOCK_SIZE,
 		.granted = read_granted,
 	};
 	file_begin(req->file);
-	if (csv_range_lock(&req->file->ranges, &req->range))
+	if (csv_span_lock(&req->file->spans, &req->span))
 		read_start(req);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs/data/data_int.h"
+#include "fs/data/map_int.h"
 #include "fs/meta/op.h"
 
 /* Changes the inode in a transaction of its own; `step` does it. */
@@ -168,30 +169,9 @@ static bool leaves_gap(const struct csv_xfer *x)
  */
 static enum csv_err clear_gap(struct csv_xfer *x)
 {
-	struct csv_bdev *dev = x->req->d->fs->dev;
-	uint64_t from = round_down(x->size, dev->geo.block), to = round_up(x->size, CSV_BLOCK_SIZE);
-	struct csv_xfer gap = { .req = x->req, .size = x->size, .piece = &gap.first, .room = 1 };
-	struct csv_fs *fs = x->req->d->fs;
-	struct csv_buf *inode;
-	enum csv_err err;
+	bool any = false;
 
-	csv_fs_lock_shared(fs);
-	err = csv_inode_get(fs, x->req->file->ref, &inode);
-	if (err == CSV_OK) {
-		err = xfer_map(&gap, inode, from, to);
-		csv_buf_put(fs, inode);
-	}
-	csv_fs_unlock(fs);
-	if (err != CSV_OK || gap.first.kind != CSV_MAP_WRITTEN)
-		return err;
-	err = xfer_bounce(&gap, from, to);
-	if (err == CSV_OK)
-		err = read_back(&gap, &gap.first, from, to);
-	if (err == CSV_OK)
-		err =
-		    csv_bdev_write(dev, gap.first.phys * CSV_BLOCK_SIZE + from % CSV_BLOCK_SIZE, gap.mem, to - from, 0);
-	free(gap.bounce);
-	return err;
+	return map_zero_part(x->req->d->fs, x->req->file->ref, x->size, round_up(x->size, CSV_BLOCK_SIZE), &any);
 }
 
 /* ---- conversion ------------------------------------------------------------------ */
@@ -292,11 +272,11 @@ void write_slow(struct csv_data_req *req)
 
 	if (err == CSV_OK)
 		err = look(x);
-	if (err == CSV_OK && leaves_gap(x) && req->range.first > x->size / CSV_BLOCK_SIZE) {
+	if (err == CSV_OK && leaves_gap(x) && req->span.first > x->size / CSV_BLOCK_SIZE) {
 		/* Also the block of the old end of file has to be ours. */
-		uint64_t first = x->size / CSV_BLOCK_SIZE, last = req->range.last;
+		uint64_t first = x->size / CSV_BLOCK_SIZE, last = req->span.last;
 
-		csv_range_unlock(&req->file->ranges, &req->range);
+		csv_span_unlock(&req->file->spans, &req->span);
 		write_take_alone(req, first, last);
 		return;
 	}

@@ -6,14 +6,12 @@
  */
 #include "fs/data/data_int.h"
 
+/* True once for each handle. */
 static bool lost_since(struct csv_data_req *req)
 {
 	uint64_t now = atomic_load(&req->file->err_seq);
 
-	if (!req->err_seen || *req->err_seen == now)
-		return false;
-	*req->err_seen = now;
-	return true;
+	return req->err_seen && atomic_exchange(req->err_seen, now) != now;
 }
 
 static void sync_part_done(struct csv_data_req *req, enum csv_err err)

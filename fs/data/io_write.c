@@ -18,7 +18,7 @@ void write_end(struct csv_data_req *req, enum csv_err err)
 	req->result = err == CSV_OK ? req->len : 0;
 	atomic_fetch_add_explicit(&d->writes, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&d->bytes_written, req->result, memory_order_relaxed);
-	csv_range_unlock(&f->ranges, &req->range);
+	csv_span_unlock(&f->spans, &req->span);
 	file_end(f);
 	req->done(req, err);
 }
@@ -64,9 +64,9 @@ static void slow_work(struct csv_work *work)
 	write_slow(csv_list_entry(work, struct csv_data_req, work));
 }
 
-static void slow_granted(struct csv_range *r)
+static void slow_granted(struct csv_span *r)
 {
-	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, range);
+	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, span);
 
 	csv_workq_add(req->d->workq, &req->work);
 }
@@ -74,16 +74,16 @@ static void slow_granted(struct csv_range *r)
 void write_take_alone(struct csv_data_req *req, uint64_t first, uint64_t last)
 {
 	req->work.fn = slow_work;
-	req->range = (struct csv_range){ .first = first, .last = last, .excl = true, .granted = slow_granted };
-	if (csv_range_lock(&req->file->ranges, &req->range))
+	req->span = (struct csv_span){ .first = first, .last = last, .excl = true, .granted = slow_granted };
+	if (csv_span_lock(&req->file->spans, &req->span))
 		csv_workq_add(req->d->workq, &req->work);
 }
 
 static void go_alone(struct csv_data_req *req)
 {
-	uint64_t first = req->range.first, last = req->range.last;
+	uint64_t first = req->span.first, last = req->span.last;
 
-	csv_range_unlock(&req->file->ranges, &req->range);
+	csv_span_unlock(&req->file->spans, &req->span);
 	write_take_alone(req, first, last);
 }
 
@@ -123,9 +123,9 @@ static void write_work(struct csv_work *work)
 	write_start(csv_list_entry(work, struct csv_data_req, work));
 }
 
-static void write_granted(struct csv_range *r)
+static void write_granted(struct csv_span *r)
 {
-	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, range);
+	struct csv_data_req *req = csv_list_entry(r, struct csv_data_req, span);
 
 	csv_workq_add(req->d->workq, &req->work);
 }
@@ -162,8 +162,8 @@ void csv_data_write(struct csv_data *d, struct csv_data_req *req)
 		write_take_alone(req, first, last);
 	} else {
 		req->work.fn = write_work;
-		req->range = (struct csv_range){ .first = first, .last = last, .granted = write_granted };
-		if (csv_range_lock(&req->file->ranges, &req->range))
+		req->span = (struct csv_span){ .first = first, .last = last, .granted = write_granted };
+		if (csv_span_lock(&req->file->spans, &req->span))
 			write_start(req);
 	}
 }
