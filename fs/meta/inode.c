@@ -92,12 +92,16 @@ void csv_inode_attr(const struct csv_buf *buf, struct csv_attr *attr)
 /*
  * The generation comes from the block's version, which only grows over the block's life
  * (J1), so no two inodes that the block ever was share one (but for a wrap after 2^24 changes).
+ * The version goes on here already, not at the commit alone: the block may become free and an inode
+ * again within one journal transaction.
  * 24 bits, because a FUSE node id has room for no more beside the block number (U3).
  */
-static uint32_t new_generation(const struct csv_disk_inode *di)
+static uint32_t new_generation(struct csv_disk_inode *di)
 {
-	uint32_t gen = (uint32_t)(csv_le64_get(di->hdr.version) + 1) & 0xffffffu;
+	uint64_t version = csv_le64_get(di->hdr.version) + 1;
+	uint32_t gen = (uint32_t)version & 0xffffffu;
 
+	di->hdr.version = csv_le64_of(version);
 	return gen ? gen : 1;
 }
 
