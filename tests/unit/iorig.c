@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "iorig.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "lib/bdev_impl.h"
+
+/* ---- the lagging device --------------------------------------------------------- */
+
+#define LAG_MAX 1024
+
+struct lag_dev {
+	struct csv_bdev dev;
+	struct csv_bdev *below;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop;
+	uint64_t rng;
+	unsigned n;
+	struct csv_io *todo[LAG_MAX];
+};
+
+static void lag_submit(struct csv_bdev *dev, struct csv_io *io)
+{
+	struct lag_dev *l = (struct lag_dev *)dev;
+
+	pthread_mutex_lock(&l->lock);
+	assert_true(l->n < LAG_MAX);
+	l->todo[l->n++] = io;
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void *lag_thread(void *arg)
+{
+	struct lag_dev *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	for (;;) {
+		struct csv_io *io;
+		unsigned i;
+
+		while (l->n == 0 && !l->stop)
+			pthread_cond_wait(&l->wake, &l->lock);
+		if (l->n == 0)
+			break;
+		i = (unsigned)(csv_rng_next(&l->rng) % l->n);
+		io = l->todo[i];
+		l->todo[i] = l->todo[--l->n];
+		pthread_mutex_unlock(&l->lock);
+		csv_bdev_submit(l->below, io);
+		pthread_mutex_lock(&l->lock);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+static const struct csv_bdev_ops lag_ops = { .name = "lag", .submit = lag_submit };
+
+static struct csv_bdev *lag_open(struct csv_bdev *below)
+{
+	struct lag_dev *l = calloc(1, sizeof(*l));
+
+	assert_non_null(l);
+	l->dev.ops = &lag_ops;
+	l->dev.geo = below->geo;
+	l->below = below;
+	l->rng = 1;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->wake, NULL);
+	assert_int_equal(pthread_create(&l->thread, NULL, lag_thread, l), 0);
+	return &l->dev;
+}
+
+static void lag_close(struct csv_bdev *dev)
+{
+	struct lag_dev *l = (struct lag_dev *)dev;
+
+	pthread_mutex_lock(&l->lock);
+	l->stop = true;
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	pthread_join(l->thread, NULL);
+	pthread_cond_destroy(&l->wake);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+/* ---- the rig ------------------------------------------------------------------------ */
+
+#define VOLUME_BLOCKS 16384u
+
+static void live(struct iorig *r)
+{
+	struct csv_why why;
+	struct csv_slot s;
+
+	csv_why_init(&why);
+	assert_ok(csv_slot_read(r->below, &r->sb, 0, &s, &why));
+	s.state = CSV_SLOT_LIVE;
+	s.incarnation++;
+	r->incarnation = s.incarnation;
+	assert_ok(csv_slot_write(r->below, &r->sb, &s));
+	r->dev = lag_open(r->below);
+	assert_ok(csv_fs_open(&r->fs, r->dev, csv_env_system(), false, 0, s.incarnation, &why));
+	csv_journal_set_interval(&r->fs, 0);
+	assert_ok(csv_workq_new(4, &r->workq));
+	assert_ok(csv_data_new(&r->fs, r->workq, &r->data));
+	for (uint32_t ag = 0; ag < r->sb.ag_count; ag++)
+		csv_agset_add(&r->ags, ag);
+}
+
+static struct csv_ctx ctx_of(struct iorig *r)
+{
+	return (struct csv_ctx){ .fs = &r->fs, .ags = r->ags };
+}
+
+static void find_file(struct iorig *r)
+{
+	struct csv_ctx ctx = ctx_of(r);
+
+	assert_ok(csv_lookup(&ctx, (struct csv_iref){ r->sb.root_inode, 0 }, "f", &r->ref));
+	assert_ok(csv_file_get(r->data, r->ref, &r->file));
+}
+
+void iorig_make(struct iorig *r, uint32_t block, bool record)
+{
+	struct csv_format f = { .name = "io", .cluster = "", .slots = 1, .journal_blocks = 1024, .ag_blocks = 4096 };
+	struct csv_new what = { .mode = S_IFREG | 0644 };
+	struct csv_attr attr;
+	struct csv_bdev *mem;
+	struct csv_ctx ctx;
+
+	memset(r, 0, sizeof(*r));
+	assert_ok(csv_bdev_mem((uint64_t)VOLUME_BLOCKS << CSV_BLOCK_SHIFT, block, &mem));
+	assert_ok(csv_format_write(mem, csv_env_system(), &f, &r->sb, NULL));
+	r->below = mem;
+	live(r);
+	ctx = ctx_of(r);
+	assert_ok(csv_create(&ctx, (struct csv_iref){ r->sb.root_inode, 0 }, "f", &what, &attr, NULL));
+	if (record) { /* the log begins with the empty file */
+		csv_data_free(r->data);
+		assert_ok(csv_fs_close(&r->fs));
+		csv_workq_free(r->workq);
+		lag_close(r->dev);
+		assert_ok(csv_record_open(mem, &r->below));
+		live(r);
+	}
+	find_file(r);
+}
+
+void iorig_mount(struct iorig *r, struct csv_bdev *image)
+{
+	struct csv_replay_result res;
+	struct csv_why why;
+
+	memset(r, 0, sizeof(*r));
+	csv_why_init(&why);
+	r->below = image;
+	assert_ok(csv_super_read(image, &r->sb, &why));
+	if (csv_replay(image, &r->sb, 0, true, NULL, &res, &why) != CSV_OK)
+		fail_msg("replay: %s", why.text);
+	live(r);
+	find_file(r);
+}
+
+void iorig_free(struct iorig *r)
+{
+	csv_file_put(r->data, r->file);
+	csv_workq_free(r->workq);
+	assert_ok(csv_fs_close(&r->fs));
+	csv_data_free(r->data);
+	lag_close(r->dev);
+	csv_bdev_close(r->below);
+}
+
+/* ---- requests -------------------------------------------------------------------------- */
+
+void ioset_init(struct ioset *s)
+{
+	memset(s, 0, sizeof(*s));
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->idle, NULL);
+}
+
+void ioset_wait(struct ioset *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->left)
+		pthread_cond_wait(&s->idle, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void job_done(struct csv_data_req *req, enum csv_err err)
+{
+	struct iojob *job = csv_list_entry(req, struct iojob, req);
+	struct ioset *s = job->set;
+
+	job->err = err;
+	pthread_mutex_lock(&s->lock);
+	if (--s->left == 0)
+		pthread_cond_broadcast(&s->idle);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void job_begin(struct iorig *r, struct ioset *s, struct iojob *job)
+{
+	job->set = s;
+	job->req.ctx = ctx_of(r);
+	job->req.file = r->file;
+	job->req.done = job_done;
+	pthread_mutex_lock(&s->lock);
+	s->left++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void iojob_write(struct iorig *r, struct ioset *s, struct iojob *job)
+{
+	job_begin(r, s, job);
+	csv_data_write(r->data, &job->req);
+}
+
+void iojob_read(struct iorig *r, struct ioset *s, struct iojob *job)
+{
+	job_begin(r, s, job);
+	csv_data_read(r->data, &job->req);
+}
+
+enum csv_err iorig_write(struct iorig *r, uint64_t off, const void *buf, size_t len)
+{
+	struct iojob job = { .req = { .off = off, .len = len, .buf = (void *)(uintptr_t)buf } };
+	struct ioset s;
+
+	ioset_init(&s);
+	iojob_write(r, &s, &job);
+	ioset_wait(&s);
+	assert_true(job.err || job.req.result == len);
+	return job.err;
+}
+
+enum csv_err iorig_read(struct iorig *r, uint64_t off, void *buf, size_t len, size_t *got)
+{
+	struct iojob job = { .req = { .off = off, .len = len, .buf = buf } };
+	struct ioset s;
+
+	ioset_init(&s);
+	iojob_read(r, &s, &job);
+	ioset_wait(&s);
+	*got = job.req.result;
+	return job.err;
+}
+
+enum csv_err iorig_sync(struct iorig *r, _Atomic uint64_t *err_seen)
+{
+	struct iojob job = { .req = { .err_seen = err_seen } };
+	struct ioset s;
+
+	ioset_init(&s);
+	job_begin(r, &s, &job);
+	csv_data_sync(r->data, &job.req, true);
+	ioset_wait(&s);
+	return job.err;
+}
+
+struct gated {
+	struct csv_data_gate gate;
+	struct ioset set;
+};
+
+static void gate_opened(struct csv_data_gate *g)
+{
+	struct gated *w = csv_list_entry(g, struct gated, gate);
+
+	pthread_mutex_lock(&w->set.lock);
+	w->set.left = 0;
+	pthread_cond_broadcast(&w->set.idle);
+	pthread_mutex_unlock(&w->set.lock);
+}
+
+static void gate(struct iorig *r, struct gated *w)
+{
+	ioset_init(&w->set);
+	w->set.left = 1;
+	w->gate.file = r->file;
+	w->gate.go = gate_opened;
+	csv_data_gate_open(r->data, &w->gate, 0, UINT64_MAX);
+	ioset_wait(&w->set);
+}
+
+enum csv_err iorig_truncate(struct iorig *r, uint64_t size)
+{
+	struct csv_ctx ctx = ctx_of(r);
+	struct csv_attr attr;
+	struct gated w;
+	enum csv_err err;
+	uint64_t tid;
+
+	gate(r, &w);
+	err = csv_truncate(&ctx, r->ref, size, &attr, &tid);
+	if (!err)
+		csv_file_note_tid(r->file, tid);
+	csv_data_gate_close(&w.gate);
+	return err;
+}
+
+enum csv_err iorig_fallocate(struct iorig *r, int mode, uint64_t off, uint64_t len)
+{
+	struct csv_ctx ctx = ctx_of(r);
+	struct gated w;
+	enum csv_err err;
+	uint64_t tid;
+
+	gate(r, &w);
+	err = csv_fallocate(&ctx, r->ref, mode, off, len, &tid);
+	if (!err)
+		csv_file_note_tid(r->file, tid);
+	csv_data_gate_close(&w.gate);
+	return err;
+}
+
+uint64_t iorig_size(struct iorig *r)
+{
+	struct csv_ctx ctx = ctx_of(r);
+	struct csv_attr attr;
+
+	assert_ok(csv_getattr(&ctx, r->ref, &attr));
+	return attr.size;
+}
+
+uint64_t iorig_seed(const char *test)
+{
+	const char *text = getenv("SEED");
+	uint64_t seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+
+	print_message("%s: SEED=%llu\n", test, (unsigned long long)seed);
+	return seed;
+}

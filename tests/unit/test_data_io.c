@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The data path against an array in memory: odd sizes, neighbours in one block (J7), fsync and crashes, lost flushes
+ * (J4). */
+#include "iorig.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+
+#include "lib/bdev_impl.h"
+
+#define SPACE (1u << 20) /* bytes of the file that the tests use */
+
+static unsigned rnd(uint64_t *rng, unsigned n)
+{
+	return (unsigned)(csv_rng_next(rng) >> 16) % n;
+}
+
+static void fill(uint64_t *rng, unsigned char *buf, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		buf[i] = (unsigned char)(1 + rnd(rng, 255)); /* never 0: zeros are holes */
+}
+
+/* Anything from a byte to a hundred blocks, often on or near a border. */
+static void pick_range(uint64_t *rng, size_t *off, size_t *len)
+{
+	static const unsigned units[] = { 1, 7, 512, 4096, 65536 };
+	unsigned unit = units[rnd(rng, 5)];
+
+	*off = (size_t)rnd(rng, SPACE / unit) * unit;
+	*len = 1 + rnd(rng, rnd(rng, 4) ? 9000 : 200000);
+	if (rnd(rng, 2))
+		*len = (*len + 511) / 512 * 512;
+	if (*len > SPACE - *off)
+		*len = SPACE - *off;
+}
+
+/* ---- one after the other, against a model ------------------------------------------ */
+
+struct model {
+	unsigned char byte[SPACE];
+	size_t size;
+};
+
+static void model_write(struct model *m, size_t off, const void *buf, size_t len)
+{
+	memcpy(m->byte + off, buf, len);
+	if (off + len > m->size)
+		m->size = off + len;
+}
+
+static void model_truncate(struct model *m, size_t size)
+{
+	if (size < m->size)
+		memset(m->byte + size, 0, m->size - size);
+	m->size = size;
+}
+
+static void check_all(struct iorig *r, const struct model *m)
+{
+	unsigned char *buf = malloc(SPACE);
+	size_t got;
+
+	assert_int_equal(iorig_size(r), m->size);
+	assert_ok(iorig_read(r, 0, buf, SPACE, &got));
+	assert_int_equal(got, m->size);
+	for (size_t i = 0; i < got; i++)
+		if (buf[i] != m->byte[i])
+			fail_msg("byte %zu of %zu is %02x, not %02x", i, got, buf[i], m->byte[i]);
+	free(buf);
+}
+
+static void step(struct iorig *r, struct model *m, uint64_t *rng, unsigned char *buf)
+{
+	size_t off, len, got;
+
+	pick_range(rng, &off, &len);
+	switch (rnd(rng, 12)) {
+	case 0:
+		assert_ok(iorig_truncate(r, off));
+		model_truncate(m, off);
+		break;
+	case 1:
+		assert_ok(iorig_fallocate(r, 0, off, len));
+		if (off + len > m->size)
+			m->size = off + len;
+		break;
+	case 2:
+		assert_ok(iorig_fallocate(r, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len));
+		memset(m->byte + off, 0, len);
+		break;
+	case 3:
+		assert_ok(iorig_sync(r, NULL));
+		break;
+	case 4:
+	case 5:
+	case 6:
+		assert_ok(iorig_read(r, off, buf, len, &got));
+		assert_int_equal(got, off >= m->size ? 0 : m->size - off < len ? m->size - off : len);
+		assert_memory_equal(buf, m->byte + off, got);
+		break;
+	default:
+		fill(rng, buf, len);
+		assert_ok(iorig_write(r, off, buf, len));
+		model_write(m, off, buf, len);
+	}
+}
+
+static void run_model(uint32_t block)
+{
+	uint64_t rng = iorig_seed(__func__);
+	struct model *m = calloc(1, sizeof(*m));
+	unsigned char *buf = malloc(SPACE);
+	struct iorig r;
+
+	iorig_make(&r, block, false);
+	for (unsigned i = 0; i < 1500; i++) {
+		step(&r, m, &rng, buf);
+		if (i % 50 == 0)
+			check_all(&r, m);
+	}
+	check_all(&r, m);
+	iorig_free(&r);
+	free(buf);
+	free(m);
+}
+
+static void test_model_512(void **state)
+{
+	run_model(512);
+}
+static void test_model_4096(void **state)
+{
+	run_model(4096);
+}
+
+/* ---- many at once --------------------------------------------------------------------- */
+
+#define JOBS 96
+
+/* Cuts an area into JOBS pieces and writes them all at once. Whatever the order, all must be there. */
+static void write_pieces(struct iorig *r, uint64_t *rng, struct model *m, size_t start, size_t piece)
+{
+	struct iojob *job = calloc(JOBS, sizeof(*job));
+	struct ioset s;
+
+	ioset_init(&s);
+	for (unsigned i = 0; i < JOBS; i++) {
+		unsigned k = (i * 37) % JOBS; /* a permutation: 37 and 96 have no common divisor */
+		size_t off = start + k * piece;
+
+		fill(rng, m->byte + off, piece);
+		if (off + piece > m->size)
+			m->size = off + piece;
+		job[i].req.off = off;
+		job[i].req.len = piece;
+		job[i].req.buf = m->byte + off;
+		iojob_write(r, &s, &job[i]);
+	}
+	ioset_wait(&s);
+	for (unsigned i = 0; i < JOBS; i++)
+		assert_ok(job[i].err);
+	free(job);
+}
+
+static void run_neighbours(uint32_t block)
+{
+	static const size_t pieces[] = { 512, 100, 513, 1024, 4096, 4000 };
+	uint64_t rng = iorig_seed(__func__);
+	struct model *m = calloc(1, sizeof(*m));
+	struct iorig r;
+
+	for (unsigned round = 0; round < 12; round++) {
+		iorig_make(&r, block, false);
+		memset(m, 0, sizeof(*m));
+		if (round & 1)
+			assert_ok(iorig_fallocate(&r, FALLOC_FL_KEEP_SIZE, 0, SPACE));
+		write_pieces(&r, &rng, m, rnd(&rng, 5000), pieces[round % 6]);
+		check_all(&r, m);
+		write_pieces(&r, &rng, m, rnd(&rng, 5000), pieces[(round + 1) % 6]); /* over what is there */
+		check_all(&r, m);
+		iorig_free(&r);
+	}
+	free(m);
+}
+
+static void test_neighbours_512(void **state)
+{
+	run_neighbours(512);
+}
+static void test_neighbours_4096(void **state)
+{
+	run_neighbours(4096);
+}
+
+/* Appending writers at once: each record whole, none over another. */
+static void test_append(void **state)
+{
+	struct iojob *job = calloc(JOBS, sizeof(*job));
+	unsigned char buf[JOBS][100], *all = malloc(JOBS * 100);
+	bool seen[JOBS] = { false };
+	struct ioset s;
+	struct iorig r;
+	size_t got;
+
+	iorig_make(&r, 512, false);
+	ioset_init(&s);
+	for (unsigned i = 0; i < JOBS; i++) {
+		memset(buf[i], (int)i + 1, 100);
+		job[i].req.append = true;
+		job[i].req.len = 100;
+		job[i].req.buf = buf[i];
+		iojob_write(&r, &s, &job[i]);
+	}
+	ioset_wait(&s);
+	assert_ok(iorig_read(&r, 0, all, JOBS * 100, &got));
+	assert_int_equal(got, JOBS * 100);
+	for (unsigned i = 0; i < JOBS; i++) {
+		unsigned who = all[i * 100] - 1u;
+
+		assert_true(who < JOBS && !seen[who]);
+		seen[who] = true;
+		for (unsigned k = 0; k < 100; k++)
+			assert_int_equal(all[i * 100 + k], who + 1);
+	}
+	iorig_free(&r);
+	free(job);
+	free(all);
+}
+
+/* Readers and writers of one area: a reader sees each block whole, old or new. */
+static void test_read_while_write(void **state)
+{
+	uint64_t rng = iorig_seed(__func__);
+	struct iojob *job = calloc(JOBS, sizeof(*job));
+	unsigned char *mem = calloc(JOBS, 4096);
+	struct ioset s;
+	struct iorig r;
+
+	iorig_make(&r, 4096, false);
+	for (unsigned round = 0; round < 20; round++) {
+		ioset_init(&s);
+		memset(job, 0, JOBS * sizeof(*job));
+		for (unsigned i = 0; i < JOBS; i++) {
+			job[i].req.off = (uint64_t)rnd(&rng, 16) * 4096;
+			job[i].req.len = 4096;
+			job[i].req.buf = mem + i * 4096;
+			if (i % 2) {
+				iojob_read(&r, &s, &job[i]);
+				continue;
+			}
+			memset(mem + i * 4096, (int)(1 + rnd(&rng, 255)), 4096);
+			iojob_write(&r, &s, &job[i]);
+		}
+		ioset_wait(&s);
+		for (unsigned i = 0; i < JOBS; i++) {
+			assert_ok(job[i].err);
+			for (size_t k = 1; k < job[i].req.result; k++)
+				assert_int_equal(mem[i * 4096 + k], mem[i * 4096]);
+		}
+	}
+	iorig_free(&r);
+	free(mem);
+	free(job);
+}
+
+/* ---- what the caller may not change ---------------------------------------------------- */
+
+static enum csv_err write_map_only(struct iorig *r, uint64_t off, const void *buf, size_t len)
+{
+	struct iojob job = { .req = { .off = off, .len = len, .buf = (void *)(uintptr_t)buf, .map_only = true } };
+	struct ioset s;
+
+	ioset_init(&s);
+	iojob_write(r, &s, &job);
+	ioset_wait(&s);
+	return job.err;
+}
+
+static void test_map_only(void **state)
+{
+	unsigned char buf[8192];
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	memset(buf, 'a', sizeof(buf));
+	assert_int_equal(write_map_only(&r, 0, buf, 4096), CSV_WAIT); /* hole */
+	assert_ok(iorig_fallocate(&r, 0, 0, 16384));
+	assert_int_equal(write_map_only(&r, 0, buf, 4096), CSV_WAIT); /* unwritten */
+	assert_ok(iorig_write(&r, 0, buf, 8192));
+	assert_ok(write_map_only(&r, 0, buf, 8192));
+	assert_ok(write_map_only(&r, 100, buf, 1000));			 /* parts of sectors, all written */
+	assert_int_equal(write_map_only(&r, 8000, buf, 1000), CSV_WAIT); /* on into unwritten */
+	assert_int_equal(iorig_size(&r), 16384);
+	iorig_free(&r);
+}
+
+/* ---- fsync -------------------------------------------------------------------------------- */
+
+/* J4: a generation that changed between write and flush: each handle hears of it, once. */
+static void test_lost_flush(void **state)
+{
+	_Atomic uint64_t a = 0, b = 0;
+	unsigned char buf[4096] = { 1 };
+	struct iorig r;
+
+	iorig_make(&r, 4096, false);
+	a = b = csv_file_err_now(r.file);
+	assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+	assert_ok(iorig_sync(&r, &a));
+	csv_bdev_generation_bump(r.dev); /* nothing unflushed: no harm */
+	assert_ok(iorig_sync(&r, &a));
+	assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+	csv_bdev_generation_bump(r.dev);
+	assert_int_equal(iorig_sync(&r, &a), CSV_IO);
+	assert_ok(iorig_sync(&r, &a));
+	assert_int_equal(iorig_sync(&r, &b), CSV_IO);
+	assert_ok(iorig_sync(&r, &b));
+	assert_ok(iorig_write(&r, 8192, buf, sizeof(buf))); /* allocates: the journal's flush meets the change */
+	csv_bdev_generation_bump(r.dev);
+	assert_int_equal(iorig_sync(&r, &a), CSV_IO);
+	assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+	assert_ok(iorig_sync(&r, &a));
+	iorig_free(&r);
+}
+
+/* A crash image after each of some points of the log has what the last fsync before it acknowledged. */
+struct acked {
+	size_t at; /* log entries when it was acknowledged */
+	struct model m;
+	bool touched[SPACE]; /* written, cut or punched since */
+	size_t least, most;  /* sizes that the file may have since */
+};
+
+static void check_crash(struct iorig *r, const struct acked *a, size_t cut, uint64_t seed)
+{
+	unsigned char *buf = malloc(SPACE);
+	struct csv_bdev *image;
+	struct iorig c;
+	size_t got;
+
+	assert_ok(csv_record_crash(r->below, cut, seed, &image));
+	iorig_mount(&c, image);
+	assert_in_range(iorig_size(&c), a->least, a->most);
+	assert_ok(iorig_read(&c, 0, buf, SPACE, &got));
+	for (size_t i = 0; i < got && i < a->m.size; i++)
+		if (!a->touched[i] && buf[i] != a->m.byte[i])
+			fail_msg("cut %zu: byte %zu is %02x; fsync acknowledged %02x", cut, i, buf[i], a->m.byte[i]);
+	iorig_free(&c);
+	free(buf);
+}
+
+static void touch(struct acked *a, size_t off, size_t len, size_t size)
+{
+	memset(a->touched + off, 1, len);
+	if (size < a->least)
+		a->least = size;
+	if (size > a->most)
+		a->most = size;
+}
+
+static void crash_step(struct iorig *r, struct model *m, struct acked *a, uint64_t *rng, unsigned char *buf)
+{
+	size_t off, len;
+
+	pick_range(rng, &off, &len);
+	if (rnd(rng, 8) == 0) {
+		assert_ok(iorig_truncate(r, off));
+		model_truncate(m, off);
+		touch(a, off, SPACE - off, m->size);
+	} else {
+		fill(rng, buf, len);
+		assert_ok(iorig_write(r, off, buf, len));
+		model_write(m, off, buf, len);
+		touch(a, off, len, m->size);
+	}
+}
+
+static void run_crash(uint32_t block)
+{
+	uint64_t rng = iorig_seed(__func__);
+	struct model *m = calloc(1, sizeof(*m));
+	struct acked *a = calloc(1, sizeof(*a));
+	unsigned char *buf = malloc(SPACE);
+	struct iorig r;
+
+	iorig_make(&r, block, true);
+	for (unsigned round = 0; round < 12; round++) {
+		for (unsigned i = rnd(&rng, 10); i > 0; i--)
+			crash_step(&r, m, a, &rng, buf);
+		assert_ok(iorig_sync(&r, NULL));
+		a->at = csv_record_count(r.below);
+		a->m = *m;
+		a->least = a->most = m->size;
+		memset(a->touched, 0, sizeof(a->touched));
+		for (unsigned i = 1 + rnd(&rng, 4); i > 0; i--)
+			crash_step(&r, m, a, &rng, buf);
+		for (unsigned i = 0; i < 3; i++) {
+			size_t more = csv_record_count(r.below) - a->at;
+
+			check_crash(&r, a, a->at + (more ? rnd(&rng, (unsigned)more) : 0), csv_rng_next(&rng));
+		}
+	}
+	iorig_free(&r);
+	free(buf);
+	free(a);
+	free(m);
+}
+
+static void test_crash_512(void **state)
+{
+	run_crash(512);
+}
+static void test_crash_4096(void **state)
+{
+	run_crash(4096);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_model_512),      cmocka_unit_test(test_model_4096),
+		cmocka_unit_test(test_neighbours_512), cmocka_unit_test(test_neighbours_4096),
+		cmocka_unit_test(test_append),	       cmocka_unit_test(test_read_while_write),
+		cmocka_unit_test(test_map_only),       cmocka_unit_test(test_lost_flush),
+		cmocka_unit_test(test_crash_512),      cmocka_unit_test(test_crash_4096),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
