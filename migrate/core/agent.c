@@ -38,14 +38,13 @@ static void start(struct csv_ho_agent *a, enum csv_ho_verb verb, struct csv_ho_a
 	act(out, CSV_HO_DO_JOB)->verb = verb;
 }
 
-/*
- * One job at a time, each once.  RESOLVE is the exception: it may be asked at different times and is only a read, but not
- * beside a job that writes: it is then asked again after that job's own answer, or not needed any more.
- */
+/* One job at a time, each once; RESOLVE is the exception: it is only a read, and may be asked at different times. */
 static void job(struct csv_ho_agent *a, enum csv_ho_verb verb, struct csv_ho_agent_acts *out)
 {
-	if (a->running)
+	if (a->running) {
+		a->next = verb == a->running ? CSV_HO_NOTHING : verb;
 		return;
+	}
 	if (a->done == verb && verb != CSV_HO_RESOLVE) {
 		if (a->answer != CSV_HO_EV_COUNT)
 			answer(a, a->answer, out);
@@ -98,7 +97,8 @@ void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_
 	}
 }
 
-static void job_ok(struct csv_ho_agent *a, enum csv_ho_verb verb, bool owner_dst, struct csv_ho_agent_acts *out)
+static void job_ok(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_ho_event_type found,
+		   struct csv_ho_agent_acts *out)
 {
 	if (verb == CSV_HO_ARM) {
 		handles(a, CSV_HO_H_ARMED, out);
@@ -110,7 +110,7 @@ static void job_ok(struct csv_ho_agent *a, enum csv_ho_verb verb, bool owner_dst
 		handles(a, CSV_HO_H_LEASED, out);
 		answer(a, CSV_HO_EV_ACTIVATED, out);
 	} else if (verb == CSV_HO_RESOLVE) {
-		answer(a, owner_dst ? CSV_HO_EV_IS_DST : CSV_HO_EV_IS_SRC, out);
+		answer(a, found, out);
 	} else {
 		if (verb == CSV_HO_RETURN) /* until DECIDED: not ours to write */
 			handles(a, CSV_HO_H_REVOKED, out);
@@ -133,7 +133,7 @@ static void job_no(struct csv_ho_agent *a, enum csv_ho_verb verb, struct csv_ho_
 	}
 }
 
-void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, bool owner_dst,
+void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, enum csv_ho_event_type found,
 		      struct csv_ho_agent_acts *out)
 {
 	enum csv_ho_verb verb = a->running;
@@ -145,9 +145,13 @@ void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, bool owne
 	if (end == CSV_HO_JOB_UNKNOWN && CSV_BUG(H4_UNPARK_ON_UNKNOWN) && verb == CSV_HO_COMMIT)
 		end = CSV_HO_JOB_NO;
 	if (end == CSV_HO_JOB_OK)
-		job_ok(a, verb, owner_dst, out);
+		job_ok(a, verb, found, out);
 	else if (end == CSV_HO_JOB_NO)
 		job_no(a, verb, out);
+	verb = a->next;
+	a->next = CSV_HO_NOTHING;
+	if (verb)
+		job(a, verb, out);
 }
 
 bool csv_ho_agent_may_take(const struct csv_ho_agent *a)

@@ -40,6 +40,7 @@ struct csv_ho_agent {
 	bool undecided;              /* no lease of the bundle may be taken here by the usual rules */
 	enum csv_ho_handles handles;
 	enum csv_ho_verb running;    /* job; NOTHING: none */
+	enum csv_ho_verb next;       /* ordered meanwhile; a newer order replaces it */
 	enum csv_ho_verb done;       /* last job that ended */
 	enum csv_ho_event_type answer; /* what was answered to it; COUNT: nothing (unknown) */
 	bool committed;              /* our transaction gave the leases away */
@@ -49,8 +50,8 @@ void csv_ho_agent_init(struct csv_ho_agent *a);
 /* outcome: of the record at the time of the order. */
 void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_ho_outcome outcome,
 			struct csv_ho_agent_acts *out);
-/* The job `a->running` has ended. owner_dst: RESOLVE: the leases are the destination's. */
-void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, bool owner_dst,
+/* The job `a->running` has ended. found: RESOLVE: IS_SRC, IS_DST or IS_OTHER. */
+void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, enum csv_ho_event_type found,
 		      struct csv_ho_agent_acts *out);
 
 /* A lease of the bundle may be taken here by the usual rules: offered, stale, free (H3). */

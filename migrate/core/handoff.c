@@ -253,6 +253,15 @@ static void on_is_dst(struct csv_handoff *h, const struct csv_ho_event *ev, stru
 	}
 }
 
+/* A third has taken stale leases since, which it may only once all know that the bundle had moved (see undecided). */
+static void on_is_other(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
+{
+	if (h->outcome == CSV_HO_MOVED)
+		moved(h, out);
+	else
+		on_is_src(h, ev, out);
+}
+
 /*
  * A life has ended (h->*_out is set already).  The source's end is always settled from disk, even in PREPARED: the
  * COMMIT may have been delivered to the dead node alone (L1) and carried out.
@@ -301,9 +310,9 @@ static void out_returning(struct csv_handoff *h, const struct csv_ho_event *ev, 
 
 static void look_again(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
-	bool busy = h->order == CSV_HO_RESOLVE && ready(h) &&
-		    !(ev->type == CSV_HO_EV_OUT && ev->slot == h->actor_slot &&
-		      ev->incarnation == h->actor_incarnation);
+	bool busy =
+	    h->order == CSV_HO_RESOLVE && ready(h) &&
+	    !(ev->type == CSV_HO_EV_OUT && ev->slot == h->actor_slot && ev->incarnation == h->actor_incarnation);
 
 	if (!busy)
 		resolve(h, ev->view, out);
@@ -324,8 +333,8 @@ static const transition table[CSV_HO_STATE_COUNT][CSV_HO_EV_COUNT] = {
 	[CSV_HO_ACTIVE] = { EV(TAKEBACK) = on_takeback, EV(FINISH) = on_finish, EV(OUT) = out_active },
 	[CSV_HO_RETURNING] = { EV(RETURNED) = on_returned, EV(RAN) = on_ran, EV(OUT) = out_returning,
 			       EV(RECOVERED) = recovered_returning },
-	[CSV_HO_RESOLVING] = { EV(IS_SRC) = on_is_src, EV(IS_DST) = on_is_dst, EV(OUT) = look_again,
-			       EV(RECOVERED) = look_again, EV(LIVE) = look_again },
+	[CSV_HO_RESOLVING] = { EV(IS_SRC) = on_is_src, EV(IS_DST) = on_is_dst, EV(IS_OTHER) = on_is_other,
+			       EV(OUT) = look_again, EV(RECOVERED) = look_again, EV(LIVE) = look_again },
 };
 
 /* Which order an answer answers. */
@@ -346,6 +355,7 @@ static enum csv_ho_verb asked(enum csv_ho_event_type e, enum csv_ho_verb outstan
 		return outstanding == CSV_HO_RECLAIM ? CSV_HO_RECLAIM : CSV_HO_RETURN;
 	case CSV_HO_EV_IS_SRC:
 	case CSV_HO_EV_IS_DST:
+	case CSV_HO_EV_IS_OTHER:
 		return CSV_HO_RESOLVE;
 	case CSV_HO_EV_GO:
 	case CSV_HO_EV_ABORT:

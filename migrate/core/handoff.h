@@ -63,7 +63,7 @@ enum csv_ho_verb {
 	X(COMMITTED) X(FAILED)        /* of COMMIT: durable; certainly not on disk (unknown is no answer, H4) */ \
 	X(ACTIVATED) X(UNABLE)        /* of ACTIVATE */ \
 	X(RETURNED) X(RAN)            /* of RETURN, RECLAIM: leases are the source's; a write went through, or cannot */ \
-	X(IS_SRC) X(IS_DST)           /* of RESOLVE: whose leases they are on disk */ \
+	X(IS_SRC) X(IS_DST) X(IS_OTHER) /* of RESOLVE: whose leases they are on disk */ \
 	X(GO) X(ABORT) X(TAKEBACK) X(FINISH) /* requests: GO is `commit` */ \
 	X(OUT) X(RECOVERED) X(LIVE)   /* a slot of the volume: its life ended; replayed and clean; a new life is there */
 

@@ -103,8 +103,8 @@ enum csv_ho_verdict csv_handoff_verdict(const struct csv_handoff *h, enum csv_ho
 
 static void add(struct csv_ho_actions *out, enum csv_ho_verb verb, uint32_t slot, uint32_t incarnation)
 {
-	out->a[out->n++] = (struct csv_ho_action){ .act = CSV_HO_ACT_ORDER, .verb = verb, .slot = slot,
-						   .incarnation = incarnation };
+	out->a[out->n++] =
+	    (struct csv_ho_action){ .act = CSV_HO_ACT_ORDER, .verb = verb, .slot = slot, .incarnation = incarnation };
 }
 
 /* All of these may be heard twice: what has been done is answered again, not done again. */

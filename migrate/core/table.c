@@ -172,14 +172,16 @@ static enum csv_err refuse(struct csv_ho_table *t, struct csv_ho_plan *p, char *
 		return CSV_UNREACH;
 	}
 	if (p->src.slot == p->dst.slot || !p->nfiles) {
-		snprintf(why, size, "%s", p->nfiles ? "source and destination are the same node" : "nothing to hand over");
+		snprintf(why, size, "%s",
+			 p->nfiles ? "source and destination are the same node" : "nothing to hand over");
 		return CSV_INVAL;
 	}
 	other = in_the_way(t, p);
 	if (other) {
 		id_text(other->plan.id, id);
-		snprintf(why, size, "handoff %s of %s to %s is %s already", id, *other->plan.vm ? other->plan.vm : "these files",
-			 other->plan.dst.node, csv_ho_state_name(other->state));
+		snprintf(why, size, "handoff %s of %s to %s is %s already", id,
+			 *other->plan.vm ? other->plan.vm : "these files", other->plan.dst.node,
+			 csv_ho_state_name(other->state));
 		return CSV_BUSY;
 	}
 	return CSV_OK;
@@ -264,8 +266,7 @@ static void on_request(struct csv_ho_table *t, uint32_t sender, const struct csv
 		return;
 	}
 	if (!step(t, h, &ev)) {
-		again = h->state == CSV_HO_DONE ||
-			(m->req == CSV_HO_REQ_COMMIT && h->state >= CSV_HO_COMMITTING) ||
+		again = h->state == CSV_HO_DONE || (m->req == CSV_HO_REQ_COMMIT && h->state >= CSV_HO_COMMITTING) ||
 			(m->req == CSV_HO_REQ_TAKEBACK && h->state == CSV_HO_RETURNING);
 		if (!again) {
 			snprintf(why, sizeof(why), "it is %s: %s is not possible now", csv_ho_state_name(h->state),
@@ -280,9 +281,17 @@ static void on_request(struct csv_ho_table *t, uint32_t sender, const struct csv
 static void on_answer(struct csv_ho_table *t, struct csv_ho_msg *m)
 {
 	struct csv_handoff *h = find(t, m->id);
-	struct csv_ho_event ev = { .type = m->event, .slot = m->slot, .incarnation = m->incarnation, .err = m->err,
-				   .why = m->why, .times = m->times, .nfiles = m->plan.nfiles, .file = m->plan.file,
-				   .nbrls = m->nbrls, .brl = m->brl, .uri = m->plan.uri };
+	struct csv_ho_event ev = { .type = m->event,
+				   .slot = m->slot,
+				   .incarnation = m->incarnation,
+				   .err = m->err,
+				   .why = m->why,
+				   .times = m->times,
+				   .nfiles = m->plan.nfiles,
+				   .file = m->plan.file,
+				   .nbrls = m->nbrls,
+				   .brl = m->brl,
+				   .uri = m->plan.uri };
 
 	if (h && m->event < CSV_HO_EV_GO)
 		step(t, h, &ev);
