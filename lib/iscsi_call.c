@@ -67,9 +67,20 @@ static void want_check(struct iscsi_dev *d, const char *reason)
 }
 
 /*
+ * 29h that do not tell of lost memory: 02h and 03h name a reset, which keeps the cache
+ * (SAM-5 6.3.3), as fencing makes them (F3).  00h is "power on, reset, or bus device
+ * reset": targets that do not tell them apart send it for resets too.  Here it can only
+ * be a reset: a target that lost power lost its TCP connections, and a session's loss
+ * has been counted by itself.
+ */
+static bool is_mere_reset(int ascq)
+{
+	return ascq == 0x2900 || ascq == 0x2902 || ascq == SCSI_SENSE_ASCQ_BUS_DEVICE_RESET_FUNCTION_OCCURED;
+}
+
+/*
  * Additional sense codes of SPC-4 table F.1 (asc << 8 | ascq).  After a power-on
- * what the cache held may be gone (J4), so the generation grows, except for
- * 29h/03h, which says that it was a logical unit reset (as fencing makes them, F3).
+ * what the cache held may be gone (J4), so the generation grows.
  */
 void csv_iscsi_note_attention(struct iscsi_dev *d, int ascq)
 {
@@ -87,7 +98,7 @@ void csv_iscsi_note_attention(struct iscsi_dev *d, int ascq)
 	}
 	if (ascq >> 8 != 0x29)
 		return;
-	if (ascq != SCSI_SENSE_ASCQ_BUS_DEVICE_RESET_FUNCTION_OCCURED)
+	if (!is_mere_reset(ascq))
 		csv_bdev_generation_bump(&d->dev);
 	d->cleared_ms = csv_iscsi_now();
 	want_check(d, "the LUN was reset");

@@ -264,6 +264,28 @@ void csv_iscsi_come_back(struct iscsi_dev *d)
 	die(d, CSV_PATH_FAILED, reason);
 }
 
+/*
+ * A registration that was taken from us counts like a lost session (J4): in between another host may have thought
+ * that nothing of ours can be written any more.
+ */
+static void note_lost_registration(struct iscsi_dev *d)
+{
+	struct csv_pr_status *st = malloc(sizeof(*st));
+	bool there = false;
+	uint64_t key;
+
+	pthread_mutex_lock(&d->guard_lock);
+	key = d->guard.pr_key;
+	pthread_mutex_unlock(&d->guard_lock);
+	/* Without an answer it is taken for lost. */
+	if (st && csv_iscsi_pr_status(d, st) == CSV_OK)
+		for (unsigned i = 0; i < st->nkeys; i++)
+			there |= st->keys[i] == key;
+	free(st);
+	if (!there)
+		csv_bdev_generation_bump(&d->dev);
+}
+
 /* The session stands, but a conflict or a unit attention says that our registration may not. */
 void csv_iscsi_check(struct iscsi_dev *d)
 {
@@ -278,7 +300,9 @@ void csv_iscsi_check(struct iscsi_dev *d)
 	while (d->ninflight > 0 && d->up && !d->lost)
 		csv_iscsi_pump(d, 100);
 	if (d->conflict_ms && d->checks++ > 0)
-		rest(d, backoff); /* the last check did not help */
+		rest(d, backoff);		  /* the last check did not help */
+	if (d->up && !d->lost && !d->conflict_ms) /* a conflict has been counted */
+		note_lost_registration(d);
 	while (d->up && !d->lost && csv_iscsi_now() < deadline) {
 		d->lost_ms = csv_iscsi_now();
 		d->check = false; /* what comes in from here on asks for another check */

