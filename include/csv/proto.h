@@ -226,7 +226,10 @@ struct csv_msg_volume {
 	int64_t since_sec;          /* Unix time */
 	uint32_t slot, incarnation;
 	uint64_t cluster_msgs_sent, lock_requests, reads, writes, blocks_written, flushes;
-	uint64_t size, free;
+	uint64_t size, free;        /* bytes */
+	int64_t recovery_sec;       /* last recovery that this csvfs did for another slot: when; 0: none */
+	double recovery_fence_ms, recovery_replay_ms;
+	uint32_t recovery_slot, recovery_incarnation; /* whose */
 };
 
 struct csv_msg {

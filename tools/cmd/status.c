@@ -26,6 +26,22 @@ static json_t *node_json(const struct csv_msg_node *n)
 	return o;
 }
 
+/* The last recovery that this node did for another. */
+static json_t *recovery_json(const struct csv_msg_volume *v)
+{
+	json_t *o;
+
+	if (!v->recovery_sec)
+		return json_null();
+	o = json_object();
+	csv_out_time(o, "since", v->recovery_sec);
+	csv_out_u64(o, "slot", v->recovery_slot);
+	csv_out_u64(o, "incarnation", v->recovery_incarnation);
+	json_object_set_new(o, "fence_ms", json_real(v->recovery_fence_ms));
+	json_object_set_new(o, "replay_ms", json_real(v->recovery_replay_ms));
+	return o;
+}
+
 static json_t *volume_json(const struct csv_msg_volume *v)
 {
 	json_t *o = json_object(), *counters = json_object();
@@ -48,6 +64,7 @@ static json_t *volume_json(const struct csv_msg_volume *v)
 	csv_out_u64(counters, "blocks_written", v->blocks_written);
 	csv_out_u64(counters, "flushes", v->flushes);
 	json_object_set_new(o, "counters", counters);
+	json_object_set_new(o, "recovery", recovery_json(v));
 	return o;
 }
 
