@@ -28,7 +28,9 @@
 
 struct csv_mount;
 struct csv_handles;
-struct csv_brl_table;
+struct csv_leases;
+struct csv_ranges;
+struct csv_vms;
 struct fuse_session;
 
 enum csv_mount_lock { CSV_MOUNT_LOCAL, CSV_MOUNT_CPG, CSV_MOUNT_AUTO };
@@ -100,7 +102,9 @@ struct csv_mount {
 	struct csv_locks *locks;
 	struct csv_data *data;
 	struct csv_handles *handles;
-	struct csv_brl_table *brl; /* byte-range locks decided here */
+	struct csv_ranges *ranges;	   /* byte-range locks */
+	struct csv_leases *leases;
+	struct csv_vms *vms;
 	struct fuse_session *se;
 
 	/* Allocation group that operations of this mount try first; UINT32_MAX: not chosen yet. */
@@ -133,12 +137,23 @@ void csv_mount_status(struct csv_mount *m, struct csv_msg_volume *v);
 const char *csv_volume_state_name(enum csv_volume_state state);
 
 /*
+ * Runs an operation in this thread and waits for it; not in a worker, nor with fs->meta held.  body() names its locks with
+ * csv_hold() on each run and returns CSV_WAIT if csv_op_waits(); whatever else it returns is the result.
+ */
+enum csv_err csv_mount_run(struct csv_mount *m, enum csv_err (*body)(struct csv_mount *m, struct csv_op *op, void *arg),
+			   void *arg);
+/* Takes slot.N of our own slot EX and pins it. */
+enum csv_err csv_mount_pin_slot(struct csv_mount *m);
+
+/*
  * Replays one dead slot and marks it clean (fs/ctl/recover.c): for lock=local before the mount, in a cluster for
  * csvlockd. in_use as in csv_replay(); the slot must be fenced (or its host proved gone) already.
  */
 enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot,
 			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);
-/* Frees the orphans of our own slot, before the mount is served. */
+/* Moves the orphans of a slot that nobody has (dead and replayed; its lock is taken meanwhile) to our own list. */
+enum csv_err csv_adopt_orphans(struct csv_mount *m, uint32_t slot);
+/* Frees the orphans of our own slot, before the mount is served. Those that somebody has open stay. */
 enum csv_err csv_reap_own_orphans(struct csv_mount *m, struct csv_why *why);
 
 #endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A mount, up and down, in the order of fs/mount.h. */
+#include "fs/mount.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/fuse/handle.h"
+#include "fs/lock/brl.h"
+#include "fs/lock/cache.h"
+#include "fs/lock/vm.h"
+#include "lib/log.h"
+
+#define WORKERS 16u
+
+static void on_withdraw(void *arg, enum csv_err err, const char *reason)
+{
+	struct csv_mount *m = arg;
+
+	csv_error("volume %s is out on this node: %s (%s)", m->sb.name, csv_err_text(err), reason);
+	csv_mount_set_state(m, err == CSV_FENCED ? CSV_VOL_FENCED : CSV_VOL_WITHDRAWN, reason);
+	if (m->locks)
+		csv_locks_out(m->locks, err);
+}
+
+static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
+{
+	bool cluster = m->opts.lock == CSV_MOUNT_CPG || (m->opts.lock == CSV_MOUNT_AUTO && m->sb.cluster[0]);
+
+	m->kind = &csv_mount_local;
+	if (!cluster)
+		return CSV_OK;
+	if (!m->sb.cluster[0])
+		return csv_fail(why, CSV_INVAL, "mount with lock=local, or format it with --cluster",
+				"volume %s belongs to no cluster", m->sb.name);
+	if (!&csv_mount_cluster)
+		return csv_fail(why, CSV_NOTSUP, "mount with lock=local", "this csvfs is built without cluster locks");
+	m->kind = &csv_mount_cluster;
+	return CSV_OK;
+}
+
+static enum csv_err open_device(struct csv_mount *m, struct csv_why *why)
+{
+	unsigned flags = CSV_BDEV_EXCLUSIVE | (m->opts.readonly ? CSV_BDEV_RDONLY : 0);
+	enum csv_err err = csv_bdev_open(m->opts.lun, flags, &m->dev, why);
+
+	if (err != CSV_OK)
+		return err;
+	err = csv_super_read(m->dev, &m->sb, why);
+	if (err == CSV_OK && m->sb.copy_used > 0)
+		csv_warn("the primary superblock is damaged (%s), copy %u is used", why->text, m->sb.copy_used);
+	if (err == CSV_OK) {
+		csv_why_init(why);
+		err = choose_kind(m, why);
+	}
+	if (err != CSV_OK) {
+		csv_bdev_close(m->dev);
+		m->dev = NULL;
+	}
+	return err;
+}
+
+/* Step 3, in parts that each undo nothing: close_core() copes with whatever is there. */
+static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
+{
+	struct csv_ranges_cfg ranges = { .nodeid = m->nodeid };
+	enum csv_err err = csv_fs_open(&m->fs, m->dev, m->env, m->opts.readonly, m->slot, m->incarnation, why);
+
+	if (err != CSV_OK)
+		return err;
+	m->fs_open = true;
+	err = csv_workq_new(WORKERS, &m->workq);
+	if (err == CSV_OK) {
+		struct csv_engine *engine = m->engine;
+
+		m->engine = NULL; /* the cache's from now on, also if it fails */
+		err = csv_locks_new(&m->fs, m->workq, engine, NULL, &m->locks);
+	}
+	if (err == CSV_OK) {
+		m->fs.locks = csv_locks_ctx(m->locks);
+		m->fs.on_withdraw_arg = m;
+		m->fs.on_withdraw = on_withdraw;
+		err = csv_data_new(&m->fs, m->workq, &m->data);
+	}
+	if (err == CSV_OK)
+		err = csv_handles_new(&m->handles);
+	if (err == CSV_OK)
+		err = csv_vms_new(&m->vms);
+	ranges.workq = m->workq;
+	if (err == CSV_OK)
+		err = csv_ranges_new(&ranges, &m->ranges);
+	return err == CSV_OK ? err : csv_fail(why, err, "", "no memory for the mount");
+}
+
+static enum csv_err close_core(struct csv_mount *m)
+{
+	enum csv_err err = CSV_OK;
+
+	csv_ranges_free(m->ranges);
+	csv_vms_free(m->vms);
+	csv_handles_free(m->handles);
+	if (m->fs_open) {
+		err = csv_fs_state(&m->fs);
+		if (csv_fs_close(&m->fs) != CSV_OK && err == CSV_OK)
+			err = CSV_IO;
+		m->fs_open = false;
+	}
+	csv_data_free(m->data);
+	csv_locks_free(m->locks);
+	if (m->workq)
+		csv_workq_free(m->workq);
+	if (m->engine)
+		m->engine->ops->close(m->engine);
+	m->ranges = NULL;
+	m->vms = NULL;
+	m->handles = NULL;
+	m->data = NULL;
+	m->locks = NULL;
+	m->workq = NULL;
+	m->engine = NULL;
+	return err;
+}
+
+enum csv_err csv_mount_close(struct csv_mount *m)
+{
+	enum csv_err err;
+
+	if (m->kind->leaving)
+		m->kind->leaving(m);
+	err = close_core(m);
+	if (m->kind->left)
+		m->kind->left(m, err == CSV_OK);
+	csv_bdev_close(m->dev);
+	m->dev = NULL;
+	pthread_mutex_destroy(&m->lock);
+	return err;
+}
+
+enum csv_err csv_mount_open(struct csv_mount *m, const struct csv_mount_opts *opts, struct csv_why *why)
+{
+	enum csv_err err;
+
+	memset(m, 0, sizeof(*m));
+	m->opts = *opts;
+	m->env = csv_env_system();
+	m->slot = CSV_SLOT_NONE;
+	atomic_store(&m->ag_hint, UINT32_MAX);
+	pthread_mutex_init(&m->lock, NULL);
+	err = open_device(m, why);
+	if (err != CSV_OK)
+		goto out;
+	err = m->kind->join(m, why);
+	if (err != CSV_OK) {
+		csv_bdev_close(m->dev);
+		goto out;
+	}
+	err = open_core(m, why);
+	if (err == CSV_OK && m->kind->opened)
+		err = m->kind->opened(m, why);
+	if (err == CSV_OK && !opts->readonly)
+		err = csv_reap_own_orphans(m, why);
+	if (err == CSV_OK)
+		return CSV_OK;
+	csv_mount_close(m);
+	return csv_fail(why, err, "", "volume cannot be mounted: %s", csv_err_text(err));
+out:
+	pthread_mutex_destroy(&m->lock);
+	return err;
+}
