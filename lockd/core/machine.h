@@ -6,8 +6,9 @@
  * feeds it simulated ones.  All members that see the same configuration changes and
  * messages in the same order come to the same replicated state.
  *
- * Inside: view formation and state transfer (view.c), lockspaces per volume (space.c),
- * recovery (recover.c), byte-range locks (brl.c).
+ * Inside: view formation (view.c) and state transfer (transfer.c), mounts and slots of a volume (mount.c), the lock
+ * engine (lockd/engine/cpg_space.c), recovery (recover.c), byte-range locks (ranges.c); what local clients hold
+ * (client.c) and its declaration (declare.c).  docs/PROTOCOL.md and docs/RECOVERY.md are these in prose.
  */
 #ifndef CSV_LOCKD_MACHINE_H
 #define CSV_LOCKD_MACHINE_H
@@ -26,31 +27,40 @@ struct csv_machine_node {
 	char name[CSV_NODENAME_MAX + 1];
 };
 struct csv_machine_cfg {
-	uint32_t nodeid;                /* ours */
+	uint32_t nodeid; /* ours */
 	char cluster[CSV_CLUSTER_MAX + 1];
 	unsigned nnodes;
 	struct csv_machine_node node[CSV_NODES_MAX]; /* all configured nodes */
-	bool two_node;                  /* one of two is quorate (F5) */
-	unsigned reattach_ms;           /* how long a dead csvlockd or csvfs of a living node is waited for (L3); 0: not at all */
+	bool two_node;				     /* one of two is quorate (F5) */
+	unsigned reattach_ms; /* how long a dead csvlockd of a living node is waited for (L3); 0: not at all */
+	uint64_t boot;	      /* random, another one at each csv_machine_new(): makes names of views unique */
 };
 
 enum csv_event_type {
-	CSV_EV_CONF,        /* configuration change of the group, in order with messages */
-	CSV_EV_MSG,         /* message from a member, in total order, own ones too */
-	CSV_EV_CLIENT,      /* record from a local client */
+	CSV_EV_CONF,	    /* configuration change of the group, in order with messages */
+	CSV_EV_MSG,	    /* message from a member, in total order, own ones too */
+	CSV_EV_CLIENT,	    /* record from a local client */
 	CSV_EV_CLIENT_GONE, /* its connection closed */
 	CSV_EV_TIMER,
 };
 struct csv_event {
 	enum csv_event_type type;
-	/* CONF: members of the group now; node_down: which of those gone left because their node is gone (else process only) */
+	/*
+	 * CONF: members of the group now.  down: those that left because their node is gone (else only their csvlockd
+	 * ended, and L3's re-attach time runs).  It need not be the same on all members: it only hastens.
+	 */
 	unsigned nmembers;
 	uint32_t member[CSV_NODES_MAX];
+	unsigned ndown;
+	uint32_t down[CSV_NODES_MAX];
 	/* MSG */
 	uint32_t sender;
 	const void *data;
 	size_t len;
-	/* CLIENT, CLIENT_GONE: the daemon's number of the connection, never used again; the machine ignores roles other than FS */
+	/*
+	 * CLIENT, CLIENT_GONE: the daemon's number of the connection, never used again; the machine ignores roles other
+	 * than FS.  The first record is HELLO, which the daemon has answered with WELCOME.
+	 */
 	uint64_t client;
 	const struct csv_msg *msg;
 	/* TIMER */
@@ -58,21 +68,21 @@ struct csv_event {
 };
 
 enum csv_action_type {
-	CSV_ACT_SEND,       /* multicast data to the group, agreed order */
-	CSV_ACT_CLIENT,     /* record to a local client */
-	CSV_ACT_CLOSE,      /* close a client's connection (protocol violation) */
-	CSV_ACT_TIMER,      /* ask for TIMER `timer` in ms; ms 0: cancel */
-	CSV_ACT_LOG,        /* for people: level, text */
+	CSV_ACT_SEND,	/* multicast data to the group, agreed order */
+	CSV_ACT_CLIENT, /* record to a local client */
+	CSV_ACT_CLOSE,	/* close a client's connection (protocol violation) */
+	CSV_ACT_TIMER,	/* ask for TIMER `timer` in ms; ms 0: cancel */
+	CSV_ACT_LOG,	/* for people: level, text */
 };
 struct csv_action {
 	enum csv_action_type type;
-	void *data;             /* SEND: owned by the list */
+	void *data; /* SEND: owned by the list */
 	size_t len;
 	uint64_t client;
 	struct csv_msg msg;
 	uint64_t timer;
 	unsigned ms;
-	int level;              /* enum csv_log_level */
+	int level; /* enum csv_log_level */
 	char text[200];
 };
 struct csv_actions {
@@ -87,7 +97,8 @@ void csv_machine_free(struct csv_machine *m);
 /* Appends to *out in the order in which the daemon must carry out. Bad messages and records change nothing. */
 void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct csv_actions *out);
 
-/* Largest SEND the machine makes, bytes; larger state is sent in several. Below corosync's atomic message of about 1 MiB. */
+/* Largest SEND the machine makes, bytes; larger state is sent in several. Below corosync's atomic message of about 1
+ * MiB. */
 #define CSV_MACHINE_SEND_MAX (256u << 10)
 
 /* ---- looking in, for status, lists and the simulator's invariants ---- */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Byte-range locks as a pure table: POSIX (fcntl), OFD and flock locks of many files and many nodes, with no thread,
+ * message or clock inside.  csvlockd keeps one per volume, csvfs one for the files whose lease it holds; at a handoff
+ * a file's locks travel from one table to another by csv_brl_walk() and csv_brl_set().
+ *
+ * An owner is (node, owner id, flock space): its own locks never conflict with each other, a new one replaces, splits
+ * or joins what it overlaps (POSIX.1-2017 fcntl).  Each lock bears the handle that asked for it, because the kernel
+ * sends no unlock for OFD locks: csv_brl_drop_handle() at RELEASE takes exactly that handle's.
+ *
+ * Order of iteration depends on content alone.
+ */
+#ifndef CSV_LIB_BRL_H
+#define CSV_LIB_BRL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct csv_brl_table;
+
+struct csv_brl {
+	uint64_t ino;
+	uint32_t gen;
+	uint32_t node; /* whose: the table's user gives the numbers */
+	uint64_t handle;
+	uint64_t owner;
+	uint64_t start, end; /* bytes, end included; UINT64_MAX: to the end of every size */
+	uint32_t type;	     /* F_RDLCK, F_WRLCK; in a request F_UNLCK too */
+	uint32_t pid;
+	uint32_t flock; /* 1: flock(2) space */
+};
+
+/* Never NULL: out of memory ends the program, as in all of csvlockd. */
+struct csv_brl_table *csv_brl_new(void);
+void csv_brl_free(struct csv_brl_table *t);
+
+/* A request that can be carried out: type known, start <= end, flock 0 or 1. */
+bool csv_brl_sound(const struct csv_brl *req);
+/* True: somebody else's lock conflicts with req; the lowest such one by (start, node, owner) is in *found. */
+bool csv_brl_test(const struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found);
+/* Sets or (F_UNLCK) clears. False: a conflict, in *found (may be NULL), and nothing is changed. F_UNLCK never fails. */
+bool csv_brl_set(struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found);
+
+void csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle);
+void csv_brl_drop_node(struct csv_brl_table *t, uint32_t node);
+/* Forgets every lock of one file, after they have been handed over. */
+void csv_brl_drop_file(struct csv_brl_table *t, uint64_t ino, uint32_t gen);
+bool csv_brl_file_locked(const struct csv_brl_table *t, uint64_t ino, uint32_t gen);
+
+/* All locks by (ino, gen, flock, start, node, owner). fn must not change the table. */
+void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg);
+/* Those of one file. */
+void csv_brl_walk_file(const struct csv_brl_table *t, uint64_t ino, uint32_t gen,
+		       void (*fn)(void *arg, const struct csv_brl *l), void *arg);
+uint64_t csv_brl_count(const struct csv_brl_table *t);
+
+#endif

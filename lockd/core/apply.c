@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Operations, in the order in which they are delivered. */
+#include <string.h>
+
+#include "lockd/core/core.h"
+
+static bool apply_join(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	if (!csv_get_end(r))
+		return false;
+	if (!csv_place_bound(sp, sender))
+		csv_place_new(sp, sender);
+	m->view_dirty = true;
+	return true;
+}
+
+/* new_volume: the body begins with the volume's name, and the volume may be new. */
+static const struct apply_row {
+	csv_apply_fn fn;
+	bool new_volume;
+} rows[] = {
+	[CSV_G_JOIN] = { apply_join, true },
+	[CSV_G_GONE] = { csv_apply_gone, false },
+	[CSV_G_ATTACH] = { csv_apply_attach, false },
+	[CSV_G_SEEN] = { csv_apply_seen, false },
+	[CSV_G_DETACH] = { csv_apply_detach, false },
+	[CSV_G_DIRTY] = { csv_apply_dirty, false },
+	[CSV_G_REATTACH] = { csv_apply_reattach, true },
+	[CSV_G_DECLARE] = { csv_apply_declare, false },
+	[CSV_G_DECLARE_BRL] = { csv_apply_declare_brl, false },
+	[CSV_G_DECLARED] = { csv_apply_declared, false },
+	[CSV_G_EXPIRE] = { csv_apply_expire, false },
+	[CSV_G_VERIFY] = { csv_apply_verify, false },
+	[CSV_G_VERIFIED] = { csv_apply_verified, false },
+	[CSV_G_LOCK] = { csv_apply_lock, false },
+	[CSV_G_UNLOCK] = { csv_apply_unlock, false },
+	[CSV_G_FENCED] = { csv_apply_fenced, false },
+	[CSV_G_REPLAYED] = { csv_apply_replayed, false },
+	[CSV_G_RETRY] = { csv_apply_retry, false },
+	[CSV_G_BRL] = { csv_apply_brl, false },
+	[CSV_G_BRL_DROP] = { csv_apply_brl_drop, false },
+};
+
+/* What decides which waiters may be granted, beside the holders. */
+static unsigned gate_of(const struct csv_space *sp)
+{
+	return csv_space_frozen(sp) | (unsigned)csv_space_any(sp, CSV_LIFE_BIT(LIVE)) << 1 |
+	       (unsigned)csv_space_any(sp, CSV_LIFE_BIT(OUT)) << 2 |
+	       (unsigned)csv_space_any(sp, CSV_LIFE_BIT(ATTACHING) | CSV_LIFE_BIT(DECLARING)) << 3;
+}
+
+void csv_settle(struct csv_machine *m, struct csv_space *sp)
+{
+	if (sp->verifier != CSV_NO_SLOT && sp->slot[sp->verifier].life != CSV_LIFE_LIVE)
+		sp->verifier = CSV_NO_SLOT;
+	if (!csv_space_any(sp, ~CSV_LIFE_BIT(FREE)))
+		sp->verified = false;
+	csv_recover_run(m, sp);
+}
+
+static bool apply_space(struct csv_machine *m, uint32_t sender, enum csv_group_kind kind, struct csv_rbuf *r)
+{
+	const struct apply_row *row = &rows[kind];
+	char name[CSV_VOLNAME_MAX + 1];
+	struct csv_space *sp;
+	uint8_t uuid[16];
+	unsigned gate;
+
+	csv_get(r, uuid, sizeof(uuid));
+	if (row->new_volume)
+		csv_get_str(r, name, sizeof(name));
+	if (r->bad)
+		return false;
+	sp = row->new_volume ? csv_space_make(&m->state, uuid, name) : csv_space_find(&m->state, uuid);
+	if (!sp)
+		return true; /* of a volume that the line that went on does not know */
+	gate = gate_of(sp);
+	if (!row->fn(m, sender, sp, r))
+		return false;
+	csv_settle(m, sp);
+	if (gate != gate_of(sp))
+		csv_space_kick(m, sp);
+	if (m->phase == CSV_PHASE_FORMED)
+		csv_timers_arm(m, sp);
+	return true;
+}
+
+void csv_apply(struct csv_machine *m, uint32_t sender, const void *data, size_t len)
+{
+	struct csv_rbuf r = { .data = data, .len = len };
+	struct csv_group_hdr h;
+	bool ok = csv_msg_header(&r, &h) && h.version >= CSV_GROUP_VERSION_MIN && h.version <= CSV_GROUP_VERSION;
+
+	m->state.chain = csv_mix(csv_mix64(m->state.chain, sender), data, len);
+	if (ok && h.kind == CSV_G_HANDOFF)
+		csv_handoff_deliver(m, sender, &r);
+	else if (ok && h.kind < sizeof(rows) / sizeof(rows[0]) && rows[h.kind].fn)
+		ok = apply_space(m, sender, h.kind, &r);
+	else
+		ok = false;
+	if (!ok)
+		csv_act_log(m, CSV_LOG_ERROR, "malformed message of kind %d from node %u is ignored", (int)h.kind,
+			    sender);
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Records of local csvfs.  Each is checked against what the csvfs holds, noted there, and multicast as an operation.
+ * What it gives up counts as given up from its record on, what it gets from the GRANT on: so its holdings are always
+ * known here as it sees them itself, and can be declared for it.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lockd/core/core.h"
+
+static void protocol_error(struct csv_machine *m, struct csv_local *c, uint64_t seq, const char *what)
+{
+	bool bound = c->phase != CSV_LOCAL_FENCED;
+
+	csv_local_error(m, c, seq, CSV_PROTO, "%s", what);
+	csv_act_log(m, CSV_LOG_ERROR, "volume %s: csvfs breaks the protocol: %s", c->name, what);
+	if (bound)
+		csv_act_close(m, c->id); /* its CLIENT_GONE puts the slot out */
+}
+
+static bool has_slot(const struct csv_local *c)
+{
+	return c->phase == CSV_LOCAL_ATTACHED || c->phase == CSV_LOCAL_REATTACHING;
+}
+
+void csv_local_join(struct csv_machine *m, struct csv_local *c)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_JOIN, c->uuid);
+
+	csv_put_str(&w, c->name);
+	csv_op_submit(m, &w);
+}
+
+static void on_hello(struct csv_machine *m, uint64_t client, const struct csv_msg *msg)
+{
+	const struct csv_msg_hello *h = &msg->hello;
+	struct csv_local *c;
+
+	if (h->role != CSV_ROLE_FS || !memchr(h->volume, 0, sizeof(h->volume)) || csv_local_by_id(m, client))
+		return;
+	if (csv_local_of(m, h->uuid)) {
+		c = csv_local_new(m, client, h);
+		c->phase = CSV_LOCAL_FENCED;
+		csv_local_error(m, c, msg->seq, CSV_BUSY, "volume %s is mounted on this node already", c->name);
+		csv_act_close(m, client);
+		return;
+	}
+	csv_local_join(m, csv_local_new(m, client, h));
+}
+
+static void submit_lock(struct csv_machine *m, struct csv_local *c, const struct csv_hold *h)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_LOCK, c->uuid);
+
+	csv_put8(&w, (uint8_t)h->res.type);
+	csv_put64(&w, h->res.id);
+	csv_put8(&w, (uint8_t)h->want);
+	csv_put32(&w, h->flags);
+	csv_put64(&w, h->seq);
+	csv_op_submit(m, &w);
+}
+
+static bool lock_is_sound(const struct csv_msg_lock *l)
+{
+	return l->res_type > CSV_RES_NONE && l->res_type < CSV_RES_TYPES && l->mode <= CSV_EX;
+}
+
+static void on_lock(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	const struct csv_msg_lock *l = &msg->lock;
+	bool mounting = l->res_type == CSV_RES_MOUNT || l->res_type == CSV_RES_SLOT;
+	bool declare = l->flags & CSV_LOCKF_DECLARE;
+	struct csv_hold *h;
+
+	if (!lock_is_sound(l) || l->mode == CSV_NL || (l->flags & ~(CSV_LOCKF_NOQUEUE | CSV_LOCKF_DECLARE)) ||
+	    declare != (c->phase == CSV_LOCAL_DECLARING)) {
+		protocol_error(m, c, msg->seq, "bad LOCK");
+		return;
+	}
+	if (!declare && !has_slot(c) && !mounting && l->mode != CSV_PR && l->mode != CSV_CR) {
+		protocol_error(m, c, msg->seq, "LOCK before ATTACHED");
+		return;
+	}
+	h = csv_hold_make(c, csv_res((enum csv_res_type)l->res_type, l->res_id));
+	if (h->held != CSV_NL || h->want != CSV_NL) {
+		protocol_error(m, c, msg->seq, "LOCK of what it has or asked for");
+		return;
+	}
+	if (declare) {
+		h->held = (enum csv_mode)l->mode;
+		return;
+	}
+	h->want = (enum csv_mode)l->mode;
+	h->flags = l->flags;
+	h->seq = msg->seq;
+	if (!c->redeclare)
+		submit_lock(m, c, h);
+}
+
+static void on_unlock(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	const struct csv_msg_lock *l = &msg->lock;
+	enum csv_mode mode = (enum csv_mode)l->mode;
+	struct csv_hold *h;
+	struct csv_wbuf w;
+
+	if (!lock_is_sound(l) || c->phase == CSV_LOCAL_DECLARING) {
+		protocol_error(m, c, msg->seq, "bad UNLOCK");
+		return;
+	}
+	h = csv_hold_find(c, csv_res((enum csv_res_type)l->res_type, l->res_id));
+	if (!h)
+		return; /* e.g. denied in the meantime, or moved by a handoff */
+	if (mode != CSV_NL && (h->held == CSV_NL || !csv_mode_covers(h->held, mode))) {
+		protocol_error(m, c, msg->seq, "UNLOCK to a higher mode");
+		return;
+	}
+	h->held = mode;
+	h->want = CSV_NL;
+	w = csv_op_begin(m, CSV_G_UNLOCK, c->uuid);
+	csv_put8(&w, (uint8_t)l->res_type);
+	csv_put64(&w, l->res_id);
+	csv_put8(&w, (uint8_t)mode);
+	csv_hold_put(c, h);
+	if (c->redeclare)
+		csv_wbuf_free(&w);
+	else
+		csv_op_submit(m, &w);
+}
+
+static bool slot_is_sound(const struct csv_msg_slot *s)
+{
+	return s->slot < CSV_SLOTS_MAX && memchr(s->node, 0, sizeof(s->node));
+}
+
+static void submit_slot(struct csv_machine *m, struct csv_local *c, enum csv_group_kind kind,
+			const struct csv_msg_slot *s, uint32_t nodeid, uint64_t seq)
+{
+	struct csv_wbuf w = csv_op_begin(m, kind, c->uuid);
+
+	csv_put32(&w, s->slot);
+	csv_put32(&w, s->incarnation);
+	csv_put64(&w, s->pr_key);
+	csv_put32(&w, nodeid);
+	csv_put_str(&w, s->node);
+	csv_put64(&w, seq);
+	csv_op_submit(m, &w);
+}
+
+static void on_attach(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	if (!slot_is_sound(&msg->slot) || c->phase != CSV_LOCAL_JOINED || !msg->slot.incarnation) {
+		protocol_error(m, c, msg->seq, "bad ATTACH");
+		return;
+	}
+	c->slot = msg->slot;
+	c->slot.nodeid = m->cfg.nodeid;
+	c->attach_seq = msg->seq;
+	c->phase = CSV_LOCAL_ATTACHING;
+	submit_slot(m, c, CSV_G_ATTACH, &c->slot, m->cfg.nodeid, msg->seq);
+}
+
+static void on_reattach(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	if (!slot_is_sound(&msg->slot) || c->phase != CSV_LOCAL_JOINED || c->holds.count) {
+		protocol_error(m, c, msg->seq, "bad REATTACH");
+		return;
+	}
+	c->slot = msg->slot;
+	c->slot.nodeid = m->cfg.nodeid;
+	c->attach_seq = msg->seq;
+	c->phase = CSV_LOCAL_DECLARING;
+}
+
+static void on_dirty(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	uint32_t n = msg->slot.slot;
+
+	if (!slot_is_sound(&msg->slot) || c->phase == CSV_LOCAL_DECLARING) {
+		protocol_error(m, c, msg->seq, "bad DIRTY");
+		return;
+	}
+	c->dirty |= 1ull << n;
+	c->dirty_slot[n] = msg->slot;
+	if (!c->redeclare)
+		submit_slot(m, c, CSV_G_DIRTY, &msg->slot, msg->slot.nodeid, msg->seq);
+}
+
+static void submit_detach(struct csv_machine *m, struct csv_local *c)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_DETACH, c->uuid);
+
+	csv_put32(&w, c->slot.slot);
+	csv_put32(&w, c->slot.incarnation);
+	csv_put64(&w, c->detach_seq);
+	csv_op_submit(m, &w);
+}
+
+static void on_detach(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_omap_node *n;
+
+	if (!has_slot(c) || !msg->seq) {
+		protocol_error(m, c, msg->seq, "DETACH without a slot");
+		return;
+	}
+	c->detach_seq = msg->seq;
+	while ((n = csv_omap_first(&c->holds))) { /* "all locks are given up" */
+		csv_omap_del(&c->holds, n);
+		free(csv_omap_entry(n, struct csv_hold, node));
+	}
+	if (!c->redeclare)
+		submit_detach(m, c);
+}
+
+/* The answer to an order: FENCE_DONE or REPLAY_DONE. */
+static void on_result(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	bool fence = msg->type == CSV_MSG_FENCE_DONE;
+	uint32_t slot = fence ? msg->fence.slot : msg->replay.slot;
+	uint32_t incarnation = fence ? msg->fence.incarnation : msg->replay.incarnation;
+	double ms = fence ? msg->fence.mark_ms + msg->fence.preempt_ms + msg->fence.verify_ms : msg->replay.replay_ms;
+	struct csv_order *o;
+	struct csv_wbuf w;
+
+	if (slot >= CSV_SLOTS_MAX)
+		return;
+	o = &c->order[slot];
+	if (o->kind != (fence ? CSV_ORDER_FENCE : CSV_ORDER_REPLAY) || o->incarnation != incarnation)
+		return; /* not asked for in this connection */
+	if (!c->redeclare) {
+		w = csv_op_begin(m, fence ? CSV_G_FENCED : CSV_G_REPLAYED, c->uuid);
+		csv_put32(&w, slot);
+		csv_put32(&w, incarnation);
+		csv_put32(&w, o->round);
+		csv_put32(&w, msg->err < CSV_ERR_COUNT ? msg->err : CSV_INTERNAL);
+		csv_put64(&w, ms > 0 && ms < 1e9 ? (uint64_t)(ms * 1000) : 0);
+		csv_op_submit(m, &w);
+	}
+	o->kind = CSV_ORDER_NONE;
+	c->orders--;
+	if (c->redeclare && !c->orders && m->phase == CSV_PHASE_FORMED)
+		csv_declare_local(m, c);
+}
+
+/* J6. Answered from the state: the volume is frozen, so the holders known here can only become fewer. */
+static void on_in_use(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_space *sp = m->has_state ? csv_space_find(&m->state, c->uuid) : NULL;
+	struct csv_msg reply = { .type = CSV_MSG_IN_USE_REPLY, .seq = msg->seq };
+	struct csv_res res = csv_res((enum csv_res_type)msg->lock.res_type, msg->lock.res_id);
+
+	if (!lock_is_sound(&msg->lock)) {
+		protocol_error(m, c, msg->seq, "bad IN_USE");
+		return;
+	}
+	reply.lock = msg->lock;
+	/* Without a state nobody can say no: then somebody may be writing it, and replay leaves the block alone. */
+	reply.lock.mode = sp && m->phase != CSV_PHASE_LOADING ? csv_space_in_use(sp, res) : CSV_EX;
+	csv_act_client(m, c->id, &reply);
+}
+
+static struct csv_brl brl_of(const struct csv_msg_brl *b)
+{
+	return (struct csv_brl){
+		.ino = b->ino,
+		.gen = b->gen,
+		.handle = b->handle,
+		.owner = b->owner,
+		.start = b->start,
+		.end = b->end,
+		.type = b->type,
+		.pid = b->pid,
+		.flock = b->flock,
+	};
+}
+
+static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_BRL, c->uuid);
+	struct csv_brl l = brl_of(&msg->brl);
+
+	csv_put64(&w, msg->seq);
+	csv_put8(&w, msg->type == CSV_MSG_BRL_TEST);
+	csv_brl_put(&w, &l);
+	csv_op_submit(m, &w);
+}
+
+static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_brl l = brl_of(&msg->brl);
+	struct csv_brl_ask *a;
+
+	if (!csv_brl_sound(&l) || (!has_slot(c) && c->phase != CSV_LOCAL_DECLARING)) {
+		protocol_error(m, c, msg->seq, "bad byte-range request");
+		return;
+	}
+	if (c->phase == CSV_LOCAL_DECLARING || (msg->type == CSV_MSG_BRL_SET && l.type == F_UNLCK))
+		csv_brl_set(c->brl, &l, NULL);
+	if (c->phase == CSV_LOCAL_DECLARING)
+		return; /* a declaration, no request */
+	a = calloc(1, sizeof(*a));
+	CSV_ASSERT(a);
+	a->msg = *msg;
+	csv_list_push_back(&c->brl_asks, &a->link);
+	if (!c->redeclare)
+		submit_brl(m, c, msg);
+}
+
+static void on_brl_drop(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_wbuf w;
+
+	csv_brl_drop_handle(c->brl, 0, msg->brl.handle);
+	if (c->redeclare || !has_slot(c))
+		return;
+	w = csv_op_begin(m, CSV_G_BRL_DROP, c->uuid);
+	csv_put64(&w, msg->brl.handle);
+	csv_op_submit(m, &w);
+}
+
+static void on_done(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_wbuf w;
+
+	if (!c->verify_seq || msg->seq != c->verify_seq)
+		return;
+	c->verify_seq = 0;
+	w = csv_op_begin(m, CSV_G_VERIFIED, c->uuid);
+	csv_put32(&w, c->slot.slot);
+	csv_put32(&w, c->slot.incarnation);
+	csv_op_submit(m, &w);
+}
+
+void csv_local_resubmit(struct csv_machine *m, struct csv_local *c)
+{
+	struct csv_omap_node *n;
+	struct csv_list *pos;
+
+	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
+		if (c->dirty >> i & 1)
+			submit_slot(m, c, CSV_G_DIRTY, &c->dirty_slot[i], c->dirty_slot[i].nodeid, 0);
+	}
+	for (n = csv_omap_first(&c->holds); n; n = csv_omap_next(n)) {
+		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
+
+		if (h->want != CSV_NL)
+			submit_lock(m, c, h);
+	}
+	csv_list_for_each(pos, &c->brl_asks)
+		submit_brl(m, c, &csv_list_entry(pos, struct csv_brl_ask, link)->msg);
+	if (c->detach_seq)
+		submit_detach(m, c);
+}
+
+static void on_fenced_one(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	/* What it gives up stays its own until its slot is replayed. What it asks for it does not get. */
+	if (msg->type == CSV_MSG_UNLOCK || msg->type == CSV_MSG_BRL_DROP || msg->type == CSV_MSG_DONE ||
+	    msg->type == CSV_MSG_FENCE_DONE || msg->type == CSV_MSG_REPLAY_DONE)
+		return;
+	csv_local_error(m, c, msg->seq, CSV_FENCED, "slot %u is out of the cluster; mount again", c->slot.slot);
+}
+
+void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_msg *msg)
+{
+	struct csv_local *c = csv_local_by_id(m, client);
+
+	if (msg->type == CSV_MSG_HELLO) {
+		on_hello(m, client, msg);
+		return;
+	}
+	if (!c)
+		return;
+	if (c->phase == CSV_LOCAL_FENCED) {
+		on_fenced_one(m, c, msg);
+		return;
+	}
+	switch (msg->type) {
+	case CSV_MSG_LOCK:
+		on_lock(m, c, msg);
+		break;
+	case CSV_MSG_UNLOCK:
+		on_unlock(m, c, msg);
+		break;
+	case CSV_MSG_ATTACH:
+		on_attach(m, c, msg);
+		break;
+	case CSV_MSG_REATTACH:
+		on_reattach(m, c, msg);
+		break;
+	case CSV_MSG_DECLARED:
+		if (c->phase == CSV_LOCAL_DECLARING)
+			csv_declare_local(m, c);
+		break;
+	case CSV_MSG_DETACH:
+		on_detach(m, c, msg);
+		break;
+	case CSV_MSG_DIRTY:
+		on_dirty(m, c, msg);
+		break;
+	case CSV_MSG_FENCE_DONE:
+	case CSV_MSG_REPLAY_DONE:
+		on_result(m, c, msg);
+		break;
+	case CSV_MSG_IN_USE:
+		on_in_use(m, c, msg);
+		break;
+	case CSV_MSG_BRL_SET:
+	case CSV_MSG_BRL_TEST:
+		on_brl(m, c, msg);
+		break;
+	case CSV_MSG_BRL_DROP:
+		on_brl_drop(m, c, msg);
+		break;
+	case CSV_MSG_DONE:
+		on_done(m, c, msg);
+		break;
+	default:
+		break; /* the daemon's */
+	}
+}
+
+void csv_client_gone(struct csv_machine *m, uint64_t client)
+{
+	struct csv_local *c = csv_local_by_id(m, client);
+	struct csv_wbuf w;
+
+	if (!c)
+		return;
+	if (c->phase != CSV_LOCAL_FENCED) {
+		bool slot = c->phase == CSV_LOCAL_ATTACHING || has_slot(c);
+
+		w = csv_op_begin(m, CSV_G_GONE, c->uuid);
+		csv_put32(&w, slot ? c->slot.slot : CSV_NO_SLOT);
+		csv_put32(&w, slot ? c->slot.incarnation : 0);
+		csv_op_submit(m, &w);
+	}
+	csv_local_free(c);
+}
+
+void csv_locals_clear(struct csv_machine *m)
+{
+	while (!csv_list_empty(&m->locals))
+		csv_local_free(csv_list_entry(m->locals.next, struct csv_local, link));
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the machine share: the machine itself, its local part, and who calls whom. */
+#ifndef CSV_LOCKD_CORE_H
+#define CSV_LOCKD_CORE_H
+
+#include "lib/log.h"
+#include "lockd/core/machine.h"
+#include "lockd/core/msg.h"
+#include "lockd/core/state.h"
+
+/* How far the forming of a view is. */
+enum csv_phase {
+	CSV_PHASE_NONE,	   /* not in the group */
+	CSV_PHASE_START,   /* CONF seen, no START yet */
+	CSV_PHASE_HELLO,   /* START seen, HELLOs are being collected */
+	CSV_PHASE_LOADING, /* formed, but our state is still on its way; operations are kept for later */
+	CSV_PHASE_FORMED,
+};
+
+/* What a member said in its HELLO. */
+struct csv_hello {
+	bool here;
+	bool has_state, cont;
+	uint64_t gen, chain;
+	uint8_t version_min, version;
+};
+
+/* A message kept: an own operation until it is delivered, or a foreign one until the state is loaded. */
+struct csv_kept {
+	struct csv_list link;
+	uint32_t sender;
+	size_t len;
+	uint8_t data[];
+};
+
+/* A lock as the local csvfs sees it: what was granted to it, less what it has given up. */
+struct csv_hold {
+	struct csv_omap_node node;
+	struct csv_res res;
+	enum csv_mode held;
+	enum csv_mode want; /* NL: asks for nothing */
+	uint32_t flags;
+	uint64_t seq; /* of the request */
+};
+
+struct csv_brl_ask {
+	struct csv_list link;
+	struct csv_msg msg; /* not answered yet */
+};
+
+enum csv_local_phase {
+	CSV_LOCAL_JOINED,      /* connected, no slot */
+	CSV_LOCAL_ATTACHING,   /* ATTACH on its way */
+	CSV_LOCAL_DECLARING,   /* REATTACH came, DECLARED did not yet */
+	CSV_LOCAL_REATTACHING, /* declaration on its way */
+	CSV_LOCAL_ATTACHED,
+	CSV_LOCAL_DETACHED,
+	CSV_LOCAL_FENCED, /* its slot is out, or it is closed: nothing of it counts any more */
+};
+
+enum csv_order_kind { CSV_ORDER_NONE, CSV_ORDER_FENCE, CSV_ORDER_REPLAY };
+struct csv_order {
+	enum csv_order_kind kind;
+	uint32_t incarnation, round;
+};
+
+/* A csvfs connected to this member. At most one of a volume that is not FENCED. */
+struct csv_local {
+	struct csv_list link;
+	uint64_t id; /* the daemon's */
+	enum csv_local_phase phase;
+	uint8_t uuid[16];
+	char name[CSV_VOLNAME_MAX + 1];
+	struct csv_msg_slot slot; /* its own */
+	uint64_t attach_seq;
+	bool tell_attached;  /* REATTACHING: it waits for ATTACHED */
+	bool redeclare;	     /* state was lost: declare as soon as no order is outstanding */
+	uint64_t detach_seq; /* not 0: DETACH asked */
+	uint64_t verify_seq; /* not 0: asked to compare the slot table */
+	unsigned orders;     /* outstanding */
+	struct csv_order order[CSV_SLOTS_MAX];
+	uint64_t dirty; /* slots that it found dirty and that are not recovered yet */
+	struct csv_msg_slot dirty_slot[CSV_SLOTS_MAX];
+	struct csv_omap holds;
+	struct csv_brl_table *brl; /* what it has; node 0 */
+	struct csv_list brl_asks;
+	bool viewed;
+	struct csv_msg_view view; /* last one sent */
+};
+
+enum csv_timer_kind { CSV_TIMER_EXPIRE, CSV_TIMER_RETRY, CSV_TIMER_VERIFY };
+struct csv_timer {
+	struct csv_list link;
+	uint64_t id;
+	enum csv_timer_kind kind;
+	uint8_t uuid[16];
+	uint32_t slot, episode;
+};
+
+struct csv_machine {
+	struct csv_machine_cfg cfg;
+	struct csv_actions *out; /* of the step that runs */
+
+	enum csv_phase phase;
+	unsigned nconf; /* the configuration, by nodeid */
+	uint32_t conf[CSV_NODES_MAX];
+	bool quorate;	/* by the votes of conf */
+	unsigned ndown; /* nodes known to be gone, not only their csvlockd */
+	uint32_t down[CSV_NODES_MAX];
+	uint64_t start;			       /* the START that counts; becomes the view's name */
+	struct csv_hello hello[CSV_NODES_MAX]; /* of conf[i] */
+	uint64_t starts;		       /* own STARTs sent */
+
+	bool has_state;
+	struct csv_state state;
+
+	struct csv_list fifo; /* own operations not delivered yet, csv_kept */
+	uint64_t op_seq;
+	struct csv_wbuf load; /* snapshot so far */
+	struct csv_list late; /* LOADING: operations delivered, csv_kept */
+
+	struct csv_list locals;
+	uint64_t next_seq; /* of records we start */
+	struct csv_list timers;
+	uint64_t next_timer;
+	bool view_dirty; /* some csv_msg_view may have changed */
+};
+
+/* ---- actions.c ---- */
+void csv_act_send(struct csv_machine *m, const void *data, size_t len);
+void csv_act_client(struct csv_machine *m, uint64_t client, const struct csv_msg *msg);
+void csv_act_close(struct csv_machine *m, uint64_t client);
+void csv_act_timer(struct csv_machine *m, uint64_t timer, unsigned ms);
+void csv_act_log(struct csv_machine *m, enum csv_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- send.c: own messages ---- */
+void csv_msg_begin(struct csv_wbuf *w, enum csv_group_kind kind, uint64_t vid, uint64_t seq);
+bool csv_msg_header(struct csv_rbuf *r, struct csv_group_hdr *h);
+/* Starts an operation on a volume: header and uuid. To be ended by csv_op_submit(), which takes w. */
+struct csv_wbuf csv_op_begin(struct csv_machine *m, enum csv_group_kind kind, const uint8_t *uuid);
+void csv_op_submit(struct csv_machine *m, struct csv_wbuf *w);
+void csv_fifo_resend(struct csv_machine *m);
+void csv_fifo_delivered(struct csv_machine *m, uint64_t seq);
+void csv_fifo_clear(struct csv_machine *m);
+void csv_kept_add(struct csv_list *list, uint32_t sender, const void *data, size_t len);
+void csv_kept_clear(struct csv_list *list);
+
+/* ---- view.c ---- */
+void csv_view_conf(struct csv_machine *m, const struct csv_event *ev);
+void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+void csv_view_formed(struct csv_machine *m); /* our state is that of the view: go on */
+
+/* ---- transfer.c ---- */
+void csv_transfer_send(struct csv_machine *m);
+void csv_transfer_piece(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+
+/* ---- apply.c: operations in order ---- */
+void csv_apply(struct csv_machine *m, uint32_t sender, const void *data, size_t len);
+/* Everything that follows from the state as it is now: orders, grants, records to csvfs. Same on all members. */
+void csv_settle(struct csv_machine *m, struct csv_space *sp);
+
+/* ---- mount.c ---- */
+void csv_mount_node_gone(struct csv_machine *m, uint32_t nodeid);
+void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, const char *why);
+void csv_slot_free(struct csv_machine *m, struct csv_space *sp, uint32_t slot);
+void csv_mount_seen_again(struct csv_machine *m);
+
+/* Each operation's handler: parses all before it changes anything; false: malformed. sp may be NULL for JOIN and
+ * REATTACH. */
+typedef bool (*csv_apply_fn)(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_gone(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_seen(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+
+/* ---- declare.c ---- */
+bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_declare(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_declare_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_declared(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+/* Sends a local csvfs's holdings. */
+void csv_declare_local(struct csv_machine *m, struct csv_local *c);
+/* After the state was exchanged for another one: every local csvfs declares again, or is closed if it has no slot. */
+void csv_declare_all(struct csv_machine *m);
+
+/* ---- lockd/engine/cpg_space.c: locks ---- */
+bool csv_apply_lock(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_unlock(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+/* Looks at every resource with waiters again. */
+void csv_space_kick(struct csv_machine *m, struct csv_space *sp);
+void csv_rsb_run(struct csv_machine *m, struct csv_space *sp, struct csv_rsb *r);
+/* A declared lock becomes a holder; false: it conflicts with another holder. */
+bool csv_space_declare(struct csv_space *sp, struct csv_place *p, struct csv_res res, enum csv_mode mode);
+/*
+ * Handoff: the mount of node `to` becomes holder in `mode` ahead of all waiters, the one of node `from` holds nothing;
+ * one step of the order, to be called on all members.  False, and nothing changed: `from` does not hold it or `to` is
+ * not a live mount.  Both csvfs are not told: the handoff does it.
+ */
+bool csv_space_move(struct csv_machine *m, struct csv_space *sp, struct csv_res res, uint32_t from, uint32_t to,
+		    enum csv_mode mode);
+/* J6: does a mount other than the dead ones hold res so that it may be writing its blocks? Mode, NL: no. */
+enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res);
+
+/* ---- recover.c ---- */
+void csv_recover_run(struct csv_machine *m, struct csv_space *sp);
+bool csv_recover_busy(const struct csv_space *sp); /* some order is outstanding */
+bool csv_recover_failed(const struct csv_space *sp);
+bool csv_apply_fenced(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_replayed(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_retry(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+
+/* ---- ranges.c ---- */
+bool csv_apply_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_brl_drop(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+void csv_ranges_kick(struct csv_machine *m, struct csv_space *sp);
+void csv_brl_put(struct csv_wbuf *w, const struct csv_brl *l);
+bool csv_brl_get(struct csv_rbuf *r, struct csv_brl *l);
+
+/* ---- handoff.c ---- */
+void csv_handoff_deliver(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+
+/* ---- timers.c ---- */
+void csv_timers_arm(struct csv_machine *m, struct csv_space *sp);
+void csv_timer_fired(struct csv_machine *m, uint64_t id);
+void csv_timers_clear(struct csv_machine *m);
+void csv_expire_down(struct csv_machine *m); /* slots of nodes known to be gone need not be waited for */
+bool csv_node_down(const struct csv_machine *m, uint32_t nodeid);
+void csv_node_set_down(struct csv_machine *m, uint32_t nodeid, bool down);
+
+/* ---- client.c: records of local csvfs ---- */
+void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_msg *msg);
+void csv_client_gone(struct csv_machine *m, uint64_t client);
+void csv_locals_clear(struct csv_machine *m);
+void csv_local_join(struct csv_machine *m, struct csv_local *c);
+/* Says again what it has asked for and was not answered. */
+void csv_local_resubmit(struct csv_machine *m, struct csv_local *c);
+
+/* ---- local.c: what we know of them, and telling them ---- */
+struct csv_local *csv_local_by_id(struct csv_machine *m, uint64_t id);
+struct csv_local *csv_local_of(struct csv_machine *m, const uint8_t *uuid); /* the one that counts */
+/* The csvfs of a place, if it is ours. */
+struct csv_local *csv_local_at(struct csv_machine *m, const struct csv_space *sp, const struct csv_place *p);
+struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct csv_msg_hello *h);
+void csv_local_free(struct csv_local *c);
+struct csv_hold *csv_hold_find(const struct csv_local *c, struct csv_res res);
+struct csv_hold *csv_hold_make(struct csv_local *c, struct csv_res res);
+void csv_hold_put(struct csv_local *c, struct csv_hold *h); /* frees it if it says nothing */
+void csv_local_error(struct csv_machine *m, struct csv_local *c, uint64_t seq, enum csv_err err, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void csv_local_done(struct csv_machine *m, struct csv_local *c, uint64_t seq);
+void csv_local_fenced(struct csv_machine *m, struct csv_local *c);
+void csv_local_close(struct csv_machine *m, struct csv_local *c, const char *why);
+/* Sends VIEW to every local csvfs whose view differs from the last one sent. */
+void csv_views_flush(struct csv_machine *m);
+
+const char *csv_node_name(const struct csv_machine *m, uint32_t nodeid);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lives of slots.
+ *
+ *	FREE      -> ATTACHING  ATTACH
+ *	ATTACHING -> LIVE       every member of the view has said SEEN, with quorum: from here on no view can form
+ *	                        among survivors who do not know of this slot, so none of them forgets to fence it
+ *	LIVE      -> FREE       DETACH
+ *	bound     -> LOST       the node's csvlockd left the group (CONF)
+ *	LOST, OUT -> DECLARING  REATTACH, if no fence was ordered yet
+ *	DECLARING -> LIVE       DECLARED
+ *	LOST      -> OUT        EXPIRE: the node is gone, or its csvlockd did not come back in time
+ *	any       -> OUT        its csvfs is gone (GONE), or its own fence says that it is fenced
+ *	FREE      -> OUT, LOST  DIRTY: found on disk
+ *	OUT       -> FREE       fenced and replayed (recover.c)
+ *
+ * While any slot is LOST, DECLARING or OUT, the volume is frozen: no new grant (L1).
+ */
+#include <string.h>
+
+#include "lockd/core/core.h"
+
+static void slot_reset(struct csv_slot *s)
+{
+	uint32_t dead = s->dead, episode = s->episode;
+
+	*s = (struct csv_slot){ .dead = dead, .episode = episode };
+}
+
+void csv_mount_node_gone(struct csv_machine *m, uint32_t nodeid)
+{
+	struct csv_space *sp;
+
+	csv_for_each_space(sp, &m->state)
+	{
+		struct csv_place *p = csv_place_bound(sp, nodeid);
+
+		if (!p)
+			continue;
+		m->view_dirty = true;
+		if (p->slot == CSV_NO_SLOT) {
+			/* Had no slot: it could write nothing but its slot block, under a key that the next mounter
+			 * removes. */
+			csv_place_free(sp, p);
+			continue;
+		}
+		p->bound = false;
+		sp->slot[p->slot].life = CSV_LIFE_LOST;
+		sp->slot[p->slot].episode++;
+	}
+}
+
+void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, const char *why)
+{
+	struct csv_slot *s = &sp->slot[slot];
+	struct csv_local *c = csv_local_at(m, sp, s->place);
+
+	csv_act_log(m, CSV_LOG_WARN, "volume %s: slot %u (node %s) is out: %s", sp->name, slot, s->node, why);
+	s->life = CSV_LIFE_OUT;
+	s->step = CSV_STEP_WAIT;
+	s->was_rec = sp->rec == slot;
+	if (s->place)
+		s->place->bound = false;
+	if (c)
+		csv_local_fenced(m, c);
+	m->view_dirty = true;
+}
+
+void csv_slot_free(struct csv_machine *m, struct csv_space *sp, uint32_t slot)
+{
+	struct csv_slot *s = &sp->slot[slot];
+
+	if (s->place)
+		csv_place_free(sp, s->place);
+	if (s->incarnation > s->dead)
+		s->dead = s->incarnation;
+	slot_reset(s);
+	if (sp->rec == slot)
+		sp->rec = CSV_NO_SLOT;
+	m->view_dirty = true;
+	csv_space_kick(m, sp);
+}
+
+static bool get_slot(struct csv_rbuf *r, struct csv_msg_slot *s, uint64_t *seq)
+{
+	*s = (struct csv_msg_slot){ 0 };
+	s->slot = csv_get32(r);
+	s->incarnation = csv_get32(r);
+	s->pr_key = csv_get64(r);
+	s->nodeid = csv_get32(r);
+	csv_get_str(r, s->node, sizeof(s->node));
+	*seq = csv_get64(r);
+	return csv_get_end(r) && s->slot < CSV_SLOTS_MAX;
+}
+
+static void fill_slot(struct csv_slot *s, const struct csv_msg_slot *from)
+{
+	s->incarnation = from->incarnation;
+	s->pr_key = from->pr_key;
+	s->nodeid = from->nodeid;
+	memcpy(s->node, from->node, sizeof(s->node));
+}
+
+static void submit_seen(struct csv_machine *m, const struct csv_space *sp, uint32_t slot)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_SEEN, sp->uuid);
+
+	csv_put32(&w, slot);
+	csv_put32(&w, sp->slot[slot].incarnation);
+	csv_op_submit(m, &w);
+}
+
+/* A new view: all its members have to say it again. */
+void csv_mount_seen_again(struct csv_machine *m)
+{
+	struct csv_space *sp;
+
+	csv_for_each_space(sp, &m->state)
+	{
+		for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
+			if (sp->slot[i].life == CSV_LIFE_ATTACHING)
+				submit_seen(m, sp, i);
+		}
+	}
+}
+
+bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	struct csv_place *p = csv_place_bound(sp, sender);
+	struct csv_local *c = csv_local_at(m, sp, p);
+	struct csv_msg_slot want;
+	struct csv_slot *s;
+	uint64_t seq;
+
+	if (!get_slot(r, &want, &seq))
+		return false;
+	s = &sp->slot[want.slot];
+	if (!p || p->slot != CSV_NO_SLOT)
+		return true;
+	if (s->life != CSV_LIFE_FREE || want.incarnation <= s->dead) {
+		if (c) {
+			c->phase = CSV_LOCAL_JOINED;
+			csv_local_error(m, c, seq, s->life == CSV_LIFE_FREE ? CSV_STALE : CSV_BUSY,
+					"slot %u is taken by node %s, incarnation %u; take another slot", want.slot,
+					s->life == CSV_LIFE_FREE ? "nobody" : s->node,
+					s->life == CSV_LIFE_FREE ? s->dead : s->incarnation);
+		}
+		return true;
+	}
+	slot_reset(s);
+	fill_slot(s, &want);
+	s->life = CSV_LIFE_ATTACHING;
+	s->seq = seq;
+	s->place = p;
+	p->slot = want.slot;
+	submit_seen(m, sp, want.slot);
+	return true;
+}
+
+static bool all_seen(const struct csv_machine *m, const struct csv_slot *s)
+{
+	uint64_t all = m->state.nmembers == 64 ? UINT64_MAX : (1ull << m->state.nmembers) - 1;
+
+	return (s->seen & all) == all;
+}
+
+bool csv_apply_seen(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
+	int at = csv_state_member(&m->state, sender);
+	struct csv_local *c;
+	struct csv_slot *s;
+
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+		return false;
+	s = &sp->slot[slot];
+	if (s->life != CSV_LIFE_ATTACHING || s->incarnation != incarnation || at < 0)
+		return true;
+	s->seen |= 1ull << at;
+	if (!m->quorate || !all_seen(m, s))
+		return true;
+	s->life = CSV_LIFE_LIVE;
+	m->view_dirty = true;
+	csv_act_log(m, CSV_LOG_INFO, "volume %s: node %s has slot %u, incarnation %u", sp->name, s->node, slot,
+		    incarnation);
+	c = csv_local_at(m, sp, s->place);
+	if (c) {
+		struct csv_msg msg = { .type = CSV_MSG_ATTACHED, .seq = s->seq };
+
+		c->phase = CSV_LOCAL_ATTACHED;
+		csv_space_view(sp, m->quorate, &msg.view);
+		c->view = msg.view;
+		c->viewed = true;
+		csv_act_client(m, c->id, &msg);
+	}
+	return true;
+}
+
+bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
+	uint64_t seq = csv_get64(r);
+	struct csv_place *p = csv_place_bound(sp, sender);
+	struct csv_local *c;
+	struct csv_slot *s;
+
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+		return false;
+	s = &sp->slot[slot];
+	if (!p || p->slot != slot || s->life != CSV_LIFE_LIVE || s->incarnation != incarnation)
+		return true;
+	csv_act_log(m, CSV_LOG_INFO, "volume %s: node %s has given up slot %u", sp->name, s->node, slot);
+	csv_slot_free(m, sp, slot);
+	c = csv_local_at(m, sp, csv_place_new(sp, sender));
+	if (c) {
+		c->phase = CSV_LOCAL_DETACHED;
+		csv_local_done(m, c, seq);
+	}
+	return true;
+}
+
+bool csv_apply_gone(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
+	struct csv_place *p = csv_place_bound(sp, sender);
+
+	if (!csv_get_end(r))
+		return false;
+	if (slot < CSV_SLOTS_MAX && sp->slot[slot].incarnation == incarnation && sp->slot[slot].nodeid == sender &&
+	    sp->slot[slot].life != CSV_LIFE_FREE && sp->slot[slot].life != CSV_LIFE_OUT)
+		csv_slot_out(m, sp, slot, "its csvfs has gone");
+	else if (p && p->slot != CSV_NO_SLOT)
+		csv_slot_out(m, sp, p->slot, "its csvfs has gone");
+	else if (p) {
+		csv_place_free(sp, p);
+		csv_space_kick(m, sp);
+	}
+	return true;
+}
+
+/*
+ * Found on disk by a mounter, or by the verifier.  The node of the slot may be a member whose csvfs is only about to
+ * declare itself (after all csvlockds were restarted); it gets the re-attach time.  Not so the sender's own node: its
+ * one csvfs of this volume is the sender.
+ */
+bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	struct csv_local *c = csv_local_at(m, sp, csv_place_bound(sp, sender));
+	struct csv_msg_slot found;
+	struct csv_slot *s;
+	uint64_t seq;
+
+	if (!get_slot(r, &found, &seq))
+		return false;
+	s = &sp->slot[found.slot];
+	if (s->life == CSV_LIFE_FREE) {
+		bool wait = found.nodeid != sender && csv_state_member(&m->state, found.nodeid) >= 0;
+
+		slot_reset(s);
+		fill_slot(s, &found);
+		s->episode++;
+		if (wait)
+			s->life = CSV_LIFE_LOST;
+		else
+			csv_slot_out(m, sp, found.slot, "not clean on disk");
+		m->view_dirty = true;
+	} else if (s->life == CSV_LIFE_LOST && s->nodeid == sender && s->incarnation == found.incarnation) {
+		csv_slot_out(m, sp, found.slot, "its csvfs has gone");
+	}
+	if (c) {
+		csv_views_flush(m);
+		csv_local_done(m, c, seq);
+	}
+	return true;
+}
+
+bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	uint32_t slot = csv_get32(r), episode = csv_get32(r);
+
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+		return false;
+	if (sp->slot[slot].life == CSV_LIFE_LOST && sp->slot[slot].episode == episode)
+		csv_slot_out(m, sp, slot, "its node has left");
+	return true;
+}
+
+/* Nobody who mounted has looked at the slot table since this state began: the lowest live mount is asked to. */
+bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
+	struct csv_local *c;
+	uint32_t i = 0;
+
+	if (!csv_get_end(r))
+		return false;
+	while (i < CSV_SLOTS_MAX && sp->slot[i].life != CSV_LIFE_LIVE)
+		i++;
+	if (sp->verified || sp->verifier != CSV_NO_SLOT || i == CSV_SLOTS_MAX)
+		return true;
+	sp->verifier = i;
+	c = csv_local_at(m, sp, sp->slot[i].place);
+	if (c) {
+		csv_views_flush(m);
+		msg.seq = c->verify_seq = ++m->next_seq;
+		csv_act_client(m, c->id, &msg);
+	}
+	return true;
+}
+
+bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
+
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+		return false;
+	if (sp->verifier != slot || sp->slot[slot].life != CSV_LIFE_LIVE || sp->slot[slot].incarnation != incarnation)
+		return true;
+	sp->verifier = CSV_NO_SLOT;
+	sp->verified = true;
+	m->view_dirty = true;
+	return true;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Messages between the members.  Header of each: magic u32, version u8, kind u8, vid u64, seq u64 (wire.h's integers);
+ * then the body.  docs/PROTOCOL.md gives the bodies.
+ *
+ * Operations (all kinds but the first three) count only in the view that they name: delivered elsewhere they are
+ * dropped by everybody, and their sender sends them again in the next view.
+ */
+#ifndef CSV_LOCKD_MSG_H
+#define CSV_LOCKD_MSG_H
+
+#include <stdint.h>
+
+#define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
+#define CSV_GROUP_VERSION_MIN 1u
+#define CSV_GROUP_VERSION 1u
+#define CSV_GROUP_HEADER 22u
+#define CSV_GROUP_VID_OFF 6u
+
+/* X(number, name, text) */
+#define CSV_GROUP_LIST(X)                                                                                              \
+	X(1, START, "opens the forming of a view; the first one after a CONF counts")                                  \
+	X(2, HELLO, "what state I have; answers a START")                                                              \
+	X(3, SNAPSHOT, "piece of the state for those who have none")                                                   \
+	X(10, JOIN, "a csvfs of the volume has connected to me")                                                       \
+	X(11, GONE, "its connection is closed")                                                                        \
+	X(12, ATTACH, "it takes a slot")                                                                               \
+	X(13, SEEN, "I have delivered that ATTACH")                                                                    \
+	X(14, DETACH, "clean unmount")                                                                                 \
+	X(15, DIRTY, "a slot on disk is not clean and nobody's")                                                       \
+	X(16, REATTACH, "a csvfs that had this slot declares what it holds")                                           \
+	X(17, DECLARE, "locks it holds")                                                                               \
+	X(18, DECLARE_BRL, "byte ranges it holds")                                                                     \
+	X(19, DECLARED, "that was all")                                                                                \
+	X(20, EXPIRE, "a lost slot has not come back in time")                                                         \
+	X(21, VERIFY, "have the slot table on disk compared")                                                          \
+	X(22, VERIFIED, "done")                                                                                        \
+	X(30, LOCK, "want")                                                                                            \
+	X(31, UNLOCK, "give way")                                                                                      \
+	X(40, FENCED, "result of a FENCE order")                                                                       \
+	X(41, REPLAYED, "result of a REPLAY order")                                                                    \
+	X(42, RETRY, "another round after a failed order")                                                             \
+	X(50, BRL, "byte-range request")                                                                               \
+	X(51, BRL_DROP, "all of a handle's")                                                                           \
+	X(60, HANDOFF, "for migrate/core")
+
+enum csv_group_kind {
+#define CSV_GROUP_ENUM(n, name, text) CSV_G_##name = n,
+	CSV_GROUP_LIST(CSV_GROUP_ENUM)
+#undef CSV_GROUP_ENUM
+};
+
+struct csv_group_hdr {
+	uint8_t version; /* START and HELLO are read whatever it says: that is how members find a common one */
+	enum csv_group_kind kind;
+	uint64_t vid;
+	uint64_t seq; /* the sender's counter of operations */
+};
+
+#endif

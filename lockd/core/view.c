@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Forming a view.  CPG gives all who go from one configuration to the next together the same messages between, but not
+ * that members of a new configuration come from the same one.  After each CONF:
+ *
+ * 1. Each member sends START with a name that is never used again.  The first START that is delivered after the CONF
+ *    counts, the others are ignored.  It is the same one at all members: all of them deliver the same messages after
+ *    the CONF.  It may well have been sent in an older configuration; that does no harm, since what it brings about
+ *    (2) is sent after its delivery.
+ * 2. Each member answers with HELLO, which repeats the name.  A message is delivered once to a member, in one
+ *    configuration; so a HELLO with this name was sent in this configuration, after the CONF, and tells the state that
+ * its sender still has when all HELLOs are there: no operation is applied between CONF and view.
+ * 3. With the HELLOs of all members everybody computes the same: whose state goes on (choose()), who gets it.  Equal
+ *    `chain` means that the same events made the states.  The best line is the one that saw no configuration without
+ *    quorum since its last view; then the one with more quorate views and fences (`gen`).  A member of another line, or
+ *    without state, discards what it has, loads the state that the oldest of the best line sends (transfer.c), and then
+ *    declares what its own csvfs hold (declare.c).
+ *    Why no grant is lost or given twice by this choice: docs/PROTOCOL.md, "Which line goes on".
+ * 4. The START's name is the name of the view.  Operations bear it; others are dropped by all.
+ *
+ * A CONF at any point begins again at 1.  Who was still loading has no state.
+ */
+#include <string.h>
+
+#include "lockd/core/core.h"
+
+static uint32_t votes_of(const struct csv_machine *m, uint32_t nodeid)
+{
+	for (unsigned i = 0; i < m->cfg.nnodes; i++) {
+		if (m->cfg.node[i].nodeid == nodeid)
+			return m->cfg.node[i].votes;
+	}
+	return 0;
+}
+
+static bool compute_quorate(const struct csv_machine *m)
+{
+	uint64_t have = 0, all = 0;
+
+	for (unsigned i = 0; i < m->nconf; i++)
+		have += votes_of(m, m->conf[i]);
+	for (unsigned i = 0; i < m->cfg.nnodes; i++)
+		all += m->cfg.node[i].votes;
+	if (m->cfg.two_node && m->cfg.nnodes == 2)
+		return have >= 1;
+	return have * 2 > all;
+}
+
+static int conf_index(const struct csv_machine *m, uint32_t nodeid)
+{
+	for (unsigned i = 0; i < m->nconf; i++) {
+		if (m->conf[i] == nodeid)
+			return (int)i;
+	}
+	return -1;
+}
+
+static void set_conf(struct csv_machine *m, const struct csv_event *ev)
+{
+	m->nconf = 0;
+	for (unsigned i = 0; i < ev->nmembers && i < CSV_NODES_MAX; i++) {
+		unsigned at = m->nconf;
+
+		if (conf_index(m, ev->member[i]) >= 0)
+			continue;
+		for (; at && m->conf[at - 1] > ev->member[i]; at--)
+			m->conf[at] = m->conf[at - 1];
+		m->conf[at] = ev->member[i];
+		m->nconf++;
+	}
+	for (unsigned i = 0; i < m->nconf; i++)
+		csv_node_set_down(m, m->conf[i], false);
+	for (unsigned i = 0; i < ev->ndown && i < CSV_NODES_MAX; i++) {
+		if (conf_index(m, ev->down[i]) < 0)
+			csv_node_set_down(m, ev->down[i], true);
+	}
+}
+
+/* Members that are not in the configuration any more: from here on their slots are lost (L1 freezes at this point). */
+static void drop_leavers(struct csv_machine *m)
+{
+	struct csv_state *s = &m->state;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->nmembers; i++) {
+		if (conf_index(m, s->member[i]) >= 0) {
+			s->member[n++] = s->member[i];
+			continue;
+		}
+		s->chain = csv_mix64(s->chain, s->member[i]);
+		csv_mount_node_gone(m, s->member[i]);
+	}
+	s->nmembers = n;
+	if (!m->quorate)
+		s->cont = false;
+}
+
+static void send_start(struct csv_machine *m)
+{
+	struct csv_wbuf w;
+	uint64_t name = csv_mix64(csv_mix64(csv_mix64(m->cfg.boot, m->cfg.nodeid), ++m->starts), 1);
+
+	csv_msg_begin(&w, CSV_G_START, name ? name : 1, 0);
+	csv_act_send(m, w.data, w.len);
+	csv_wbuf_free(&w);
+}
+
+void csv_view_conf(struct csv_machine *m, const struct csv_event *ev)
+{
+	if (m->phase == CSV_PHASE_LOADING) {
+		csv_state_clear(&m->state);
+		csv_state_init(&m->state);
+		m->has_state = false;
+	}
+	csv_wbuf_free(&m->load);
+	csv_kept_clear(&m->late);
+	set_conf(m, ev);
+	m->quorate = compute_quorate(m);
+	m->phase = CSV_PHASE_NONE;
+	m->start = 0;
+	m->view_dirty = true;
+	memset(m->hello, 0, sizeof(m->hello));
+	if (m->has_state)
+		drop_leavers(m);
+	if (conf_index(m, m->cfg.nodeid) < 0)
+		return;
+	m->phase = CSV_PHASE_START;
+	send_start(m);
+}
+
+void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
+{
+	struct csv_group_hdr h;
+	struct csv_wbuf w;
+
+	if (m->phase != CSV_PHASE_START)
+		return;
+	if (!csv_msg_header(r, &h) || !csv_get_end(r) || !h.vid) {
+		csv_act_log(m, CSV_LOG_ERROR, "malformed START from node %u is ignored", sender);
+		return;
+	}
+	m->start = h.vid;
+	m->phase = CSV_PHASE_HELLO;
+	csv_msg_begin(&w, CSV_G_HELLO, m->start, 0);
+	csv_put8(&w, CSV_GROUP_VERSION_MIN);
+	csv_put8(&w, CSV_GROUP_VERSION);
+	csv_put8(&w, m->has_state);
+	csv_put8(&w, m->has_state && m->state.cont);
+	csv_put64(&w, m->has_state ? m->state.gen : 0);
+	csv_put64(&w, m->has_state ? m->state.chain : 0);
+	csv_act_send(m, w.data, w.len);
+	csv_wbuf_free(&w);
+}
+
+static bool same_line(const struct csv_hello *a, const struct csv_hello *b)
+{
+	return a->has_state && b->has_state && a->gen == b->gen && a->chain == b->chain;
+}
+
+static unsigned line_size(const struct csv_machine *m, unsigned of)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->nconf; i++)
+		n += same_line(&m->hello[of], &m->hello[i]);
+	return n;
+}
+
+/* Whether the line of member a goes before that of member b. */
+static bool better(const struct csv_machine *m, unsigned a, unsigned b)
+{
+	const struct csv_hello *x = &m->hello[a], *y = &m->hello[b];
+
+	if (x->cont != y->cont)
+		return x->cont;
+	if (x->gen != y->gen)
+		return x->gen > y->gen;
+	return line_size(m, a) > line_size(m, b); /* then the lower node id: the order of the search */
+}
+
+/* Index of a member whose state goes on; -1: nobody has any. */
+static int choose(const struct csv_machine *m)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < m->nconf; i++) {
+		if (m->hello[i].has_state && (best < 0 || better(m, i, (unsigned)best)))
+			best = (int)i;
+	}
+	return best;
+}
+
+static bool versions_meet(struct csv_machine *m)
+{
+	uint8_t low = 0, high = UINT8_MAX;
+
+	for (unsigned i = 0; i < m->nconf; i++) {
+		if (m->hello[i].version_min > low)
+			low = m->hello[i].version_min;
+		if (m->hello[i].version < high)
+			high = m->hello[i].version;
+	}
+	if (low <= high)
+		return true;
+	csv_act_log(m, CSV_LOG_ERROR, "no view: the csvlockds of the group have no message version in common");
+	return false;
+}
+
+/* Members of the line keep their order; the others come behind them, by node id. */
+static void set_members(struct csv_machine *m, const bool *in_line)
+{
+	struct csv_state *s = &m->state;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->nmembers; i++) {
+		int at = conf_index(m, s->member[i]);
+
+		if (at >= 0 && in_line[at])
+			s->member[n++] = s->member[i];
+		else
+			csv_mount_node_gone(m, s->member[i]); /* lost its state: what it held is not its any more */
+	}
+	for (unsigned i = 0; i < m->nconf; i++) {
+		if (!in_line[i])
+			s->member[n++] = m->conf[i];
+	}
+	s->nmembers = n;
+}
+
+/* The step of the replicated state from one view to the next: the same on all who have the state. */
+static void enter_view(struct csv_machine *m, const bool *in_line)
+{
+	struct csv_state *s = &m->state;
+	struct csv_space *sp;
+
+	set_members(m, in_line);
+	s->vid = m->start;
+	s->chain = csv_mix64(s->chain, m->start);
+	s->cont = m->quorate;
+	if (m->quorate)
+		s->gen++;
+	csv_for_each_space(sp, s)
+	{
+		for (unsigned i = 0; i < CSV_SLOTS_MAX; i++)
+			sp->slot[i].seen = 0;
+		csv_settle(m, sp);
+		csv_space_kick(m, sp); /* quorum may have come back */
+	}
+}
+
+/* Our state is not the one that goes on. */
+static void discard(struct csv_machine *m)
+{
+	if (m->has_state && m->state.nmembers)
+		csv_act_log(m, CSV_LOG_WARN, "the group went on without this node: its cluster state is discarded");
+	csv_state_clear(&m->state);
+	csv_state_init(&m->state);
+	m->has_state = false;
+	m->state.vid = m->start;
+	csv_fifo_clear(m);
+	csv_timers_clear(m);
+	m->phase = CSV_PHASE_LOADING;
+}
+
+static void form(struct csv_machine *m)
+{
+	int base = choose(m), self = conf_index(m, m->cfg.nodeid);
+	bool in_line[CSV_NODES_MAX] = { false };
+	unsigned loaders = 0;
+
+	CSV_ASSERT(self >= 0);
+	for (unsigned i = 0; i < m->nconf; i++) {
+		in_line[i] = base < 0 || same_line(&m->hello[base], &m->hello[i]);
+		loaders += !in_line[i];
+	}
+	if (!in_line[self]) {
+		discard(m);
+		return;
+	}
+	if (base < 0) {
+		/* Nobody knows anything: empty, and not verified until somebody has looked at the disk. */
+		m->has_state = true;
+		memcpy(m->state.member, m->conf, sizeof(m->conf));
+		m->state.nmembers = m->nconf;
+	}
+	enter_view(m, in_line);
+	if (loaders && m->state.member[0] == m->cfg.nodeid)
+		csv_transfer_send(m);
+	if (base < 0)
+		csv_declare_all(m);
+	csv_view_formed(m);
+}
+
+void csv_view_formed(struct csv_machine *m)
+{
+	struct csv_space *sp;
+
+	m->phase = CSV_PHASE_FORMED;
+	m->view_dirty = true;
+	csv_act_log(m, CSV_LOG_INFO, "view %016llx: %u members, %s", (unsigned long long)m->state.vid,
+		    m->state.nmembers, m->quorate ? "quorate" : "no quorum");
+	csv_fifo_resend(m);
+	csv_mount_seen_again(m);
+	csv_expire_down(m);
+	csv_for_each_space(sp, &m->state) csv_timers_arm(m, sp);
+}
+
+void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
+{
+	int at = conf_index(m, sender);
+	struct csv_group_hdr h;
+	struct csv_hello x = { .here = true };
+	bool sound = csv_msg_header(r, &h);
+
+	if (m->phase != CSV_PHASE_HELLO || h.vid != m->start || at < 0)
+		return;
+	x.version_min = csv_get8(r);
+	x.version = csv_get8(r);
+	x.has_state = csv_get8(r);
+	x.cont = csv_get8(r);
+	x.gen = csv_get64(r);
+	x.chain = csv_get64(r);
+	if (!sound || !csv_get_end(r)) {
+		csv_act_log(m, CSV_LOG_ERROR, "malformed HELLO from node %u is ignored", sender);
+		return;
+	}
+	m->hello[at] = x;
+	for (unsigned i = 0; i < m->nconf; i++) {
+		if (!m->hello[i].here)
+			return;
+	}
+	if (versions_meet(m))
+		form(m);
+}
