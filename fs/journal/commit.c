@@ -345,6 +345,7 @@ static void commit_one(struct csv_journal *j)
 	struct csv_list hooks;
 	struct csv_jtxn *t;
 	enum csv_err err;
+	bool empty;
 
 	err = freeze(j);
 	if (err != CSV_OK) {
@@ -370,8 +371,9 @@ static void commit_one(struct csv_journal *j)
 		csv_journal_run_hooks(&hooks, csv_fs_state(j->fs));
 		return; /* t stays in j->committing until close */
 	}
-	make_durable(j, t);
-	if (t->n == 0)
+	empty = t->n == 0;
+	make_durable(j, t); /* in the log now: a checkpoint may free it at any time */
+	if (empty)
 		csv_jtxn_free(t);
 	csv_journal_run_hooks(&hooks, CSV_OK);
 	csv_journal_tell(j, CSV_OK);

@@ -62,14 +62,14 @@ static void test_huge(void **state)
 	struct csv_super sb;
 	struct csv_fs fs;
 
-	if (csv_bdev_mem(size, 4096, &dev) != CSV_OK) {
-		print_message("no 64 TiB of address space here: 8 TiB instead\n");
-		size = 8ull << 40;
-		assert_ok(csv_bdev_mem(size, 4096, &dev));
+	/* A sanitizer leaves less address space: then as much as there is. */
+	while (csv_bdev_mem(size, 4096, &dev) != CSV_OK) {
+		size /= 2;
+		assert_true(size >= 1ull << 32);
 	}
 	begun = csv_env_system()->mono_ns(csv_env_system());
 	assert_ok(csv_format_write(dev, csv_env_system(), &f, &sb, NULL));
-	print_message("format of %llu TiB: %u groups, %llu ms, %llu writes\n", (unsigned long long)(size >> 40),
+	print_message("format of %llu GiB: %u groups, %llu ms, %llu writes\n", (unsigned long long)(size >> 30),
 		      sb.ag_count, (unsigned long long)(csv_env_system()->mono_ns(csv_env_system()) - begun) / 1000000,
 		      (unsigned long long)dev->stats.writes);
 	assert_true(sb.ag_blocks <= CSV_AG_BLOCKS_MAX && csv_ag_bitmaps(sb.ag_blocks) <= CSV_AG_BITMAPS_MAX);
