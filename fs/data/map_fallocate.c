@@ -162,11 +162,7 @@ static enum csv_err look(struct falloc *f, bool punch, uint64_t *size)
 		csv_buf_put(fs, inode);
 	}
 	csv_fs_unlock(fs);
-	if (!err)
-		err = csv_op_groups(f->ctx, &groups);
-	if (err == CSV_WAIT && f->ctx->ags.n + f->ctx->need.n > CSV_AGSET_MAX)
-		err = CSV_OK; /* more than fit: asked for one after the other */
-	return err;
+	return err ? err : csv_op_groups(f->ctx, &groups);
 }
 
 /* ---- modes ------------------------------------------------------------------------ */

@@ -39,6 +39,13 @@ static enum csv_err cut(struct csv_txn *txn, struct csv_ctx *ctx, const struct c
 	return csv_free_data(txn, e->phys + (from - e->lblk), to - from);
 }
 
+/* All that the next cut, of e, can need: by itself enough to get on. */
+static enum csv_err ask_for(struct csv_ctx *ctx, const struct csv_tree *t, const struct ext *e)
+{
+	csv_agset_add(&ctx->need, csv_fs_ag_of(ctx->fs, e->phys));
+	return csv_tree_groups(t, e->lblk, e->lblk, &ctx->need);
+}
+
 enum csv_err csv_map_punch(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode, uint64_t lblk, uint64_t len,
 			   uint64_t *left)
 {
@@ -61,6 +68,8 @@ enum csv_err csv_map_punch(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_
 			err = cut(txn, ctx, &t, &e, from, to);
 		if (!err)
 			end = from;
+		if (err == CSV_WAIT && n == 0 && ask_for(ctx, &t, &e))
+			err = CSV_DAMAGED;
 	}
 	if (err == CSV_NOENT) {
 		end = lblk;

@@ -57,12 +57,6 @@ static enum csv_err look(struct trunc *tr, uint64_t *old)
 	return err ? err : csv_op_groups(tr->ctx, &groups);
 }
 
-/* More groups than a set takes: those that there is room for are asked for when the freeing gets there. */
-static bool too_many(const struct csv_ctx *ctx)
-{
-	return ctx->ags.n + ctx->need.n > CSV_AGSET_MAX;
-}
-
 static enum csv_err zero_edge(struct trunc *tr, uint64_t old)
 {
 	uint64_t from = tr->shrink ? tr->size : old, end = blk_ceil(from) << CSV_BLOCK_SHIFT;
@@ -125,8 +119,6 @@ enum csv_err csv_truncate(struct csv_ctx *ctx, struct csv_iref ref, uint64_t siz
 	err = csv_fs_state(ctx->fs);
 	if (!err)
 		err = look(&tr, &old);
-	if (err == CSV_WAIT && too_many(ctx))
-		err = CSV_OK;
 	if (!err)
 		err = zero_edge(&tr, old);
 	while (!err && more)

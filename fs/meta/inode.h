@@ -22,7 +22,8 @@ struct csv_ctx {
 	/*
 	 * Out, each time an operation ends with NOSPC or WAIT: groups that it wants locked EX as well.  NOSPC with none:
 	 * the volume is full (but see csv_alloc_pending).  WAIT: lock what is asked for and run the operation again; what it
-	 * has done so far, if anything, is whole.
+	 * has done so far, if anything, is whole.  What WAIT asks for is enough to get on: a caller whose set is full may
+	 * give up all others.
 	 */
 	struct csv_agset need;
 	uint64_t need_ino;      /* out, WAIT: inode that has to be held PR too; 0: none */

@@ -52,15 +52,15 @@ enum csv_err csv_op_end(struct csv_ctx *ctx, struct csv_txn *txn, enum csv_err e
 
 enum csv_err csv_op_groups(struct csv_ctx *ctx, const struct csv_agset *groups)
 {
-	enum csv_err err = CSV_OK;
+	unsigned missing = 0;
 
-	for (unsigned i = 0; i < groups->n; i++) {
-		if (csv_agset_has(&ctx->ags, groups->ag[i]))
-			continue;
+	for (unsigned i = 0; i < groups->n; i++)
+		missing += !csv_agset_has(&ctx->ags, groups->ag[i]);
+	if (!missing || ctx->ags.n + missing > CSV_AGSET_MAX)
+		return CSV_OK;
+	for (unsigned i = 0; i < groups->n; i++)
 		csv_agset_add(&ctx->need, groups->ag[i]);
-		err = CSV_WAIT;
-	}
-	return err;
+	return CSV_WAIT;
 }
 
 enum csv_err csv_op_group_of(struct csv_ctx *ctx, uint64_t block)

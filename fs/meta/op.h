@@ -13,9 +13,12 @@ enum csv_err csv_op_begin(struct csv_ctx *ctx, struct csv_txn **txn);
  */
 enum csv_err csv_op_end(struct csv_ctx *ctx, struct csv_txn *txn, enum csv_err err, uint64_t want, uint64_t *tid);
 
-/* CSV_OK if all of `groups` are held; else WAIT, ctx->need has those that are not. */
+/*
+ * Before an operation of several steps: CSV_OK if all of `groups` are held, or are more than the context can hold (then
+ * each step asks for its own); else WAIT with all of them in ctx->need.
+ */
 enum csv_err csv_op_groups(struct csv_ctx *ctx, const struct csv_agset *groups);
-/* The same for the one group of a block. */
+/* Within a step: CSV_OK if the block's group is held, else WAIT with it in ctx->need. */
 enum csv_err csv_op_group_of(struct csv_ctx *ctx, uint64_t block);
 
 #define CSV_TOUCH_M 1u

@@ -15,7 +15,7 @@ struct csv_tree {
 struct csv_tree_rec {
 	uint64_t key;
 	unsigned len;
-	uint8_t value[CSV_TREE_VALUE_MAX];
+	_Alignas(8) uint8_t value[CSV_TREE_VALUE_MAX];
 };
 
 /* Looks: *rec gets the record with exactly / at or before / at or after `key`. NOENT if none. */

@@ -34,20 +34,16 @@ static unsigned survivor(const struct tpath *path)
 	return d;
 }
 
-/* Whether the steps below d may be freed. If not, adds what lacks to *need. */
+/* Whether the steps below d may be freed. If not, *need gets the groups of all of them. */
 static enum csv_err may_free(const struct rem *r, const struct tpath *path, unsigned d, struct csv_agset *need)
 {
 	enum csv_err err = CSV_OK;
 
-	for (unsigned i = d + 1; i < path->depth; i++) {
-		uint64_t block = path->step[i].buf->block;
-
-		if (tree_group_held(r->t, r->ags, block))
-			continue;
-		err = CSV_WAIT;
-		if (need)
-			csv_agset_add(need, csv_fs_ag_of(r->t->fs, block));
-	}
+	for (unsigned i = d + 1; i < path->depth; i++)
+		if (!tree_group_held(r->t, r->ags, path->step[i].buf->block))
+			err = CSV_WAIT;
+	for (unsigned i = d + 1; err && need && i < path->depth; i++)
+		csv_agset_add(need, csv_fs_ag_of(r->t->fs, path->step[i].buf->block));
 	return err;
 }
 
