@@ -55,6 +55,7 @@ void csv_settle(struct csv_machine *m, struct csv_space *sp)
 		sp->verifier = CSV_NO_SLOT;
 	if (!csv_space_any(sp, ~CSV_LIFE_BIT(FREE)))
 		sp->verified = false;
+	csv_handoff_settle(m, sp);
 	csv_recover_run(m, sp);
 }
 

@@ -418,6 +418,11 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 	case CSV_MSG_DONE:
 		on_done(m, c, msg);
 		break;
+	case CSV_MSG_HO_FILE:
+	case CSV_MSG_HO_RANGE:
+	case CSV_MSG_HO_ANSWER:
+		csv_handoff_record(m, c, msg);
+		break;
 	default:
 		break; /* the daemon's */
 	}

@@ -4,6 +4,7 @@
 #define CSV_LOCKD_CORE_H
 
 #include "lib/log.h"
+#include "lockd/core/handoff.h"
 #include "lockd/core/machine.h"
 #include "lockd/core/msg.h"
 #include "lockd/core/state.h"
@@ -86,6 +87,7 @@ struct csv_local {
 	struct csv_list brl_asks;
 	bool viewed;
 	struct csv_msg_view view; /* last one sent */
+	struct csv_ho_msg *ho;      /* answer to a handoff order, as far as it came; or NULL */
 };
 
 enum csv_timer_kind { CSV_TIMER_EXPIRE, CSV_TIMER_RETRY, CSV_TIMER_VERIFY };
@@ -121,6 +123,7 @@ struct csv_machine {
 
 	struct csv_list locals;
 	uint64_t next_seq; /* of records we start */
+	struct csv_handoff_replies ho_replies; /* for the daemon to fetch */
 	struct csv_list timers;
 	uint64_t next_timer;
 	bool view_dirty; /* some csv_msg_view may have changed */

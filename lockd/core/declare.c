@@ -183,6 +183,7 @@ bool csv_apply_declared(struct csv_machine *m, uint32_t sender, struct csv_space
 			c->viewed = true;
 			csv_act_client(m, c->id, &msg);
 		}
+		csv_handoff_attached(m, c);
 	}
 	return true;
 }

@@ -47,6 +47,7 @@ void csv_local_free(struct csv_local *c)
 		free(a);
 	}
 	csv_brl_free(c->brl);
+	free(c->ho);
 	csv_list_del(&c->link);
 	free(c);
 }

@@ -192,6 +192,7 @@ bool csv_apply_seen(struct csv_machine *m, uint32_t sender, struct csv_space *sp
 		c->view = msg.view;
 		c->viewed = true;
 		csv_act_client(m, c->id, &msg);
+		csv_handoff_attached(m, c);
 	}
 	return true;
 }

@@ -59,6 +59,7 @@ void csv_state_clear(struct csv_state *s)
 		csv_omap_del(&s->spaces, n);
 		space_free(csv_space_of(n));
 	}
+	csv_ho_table_free(&s->ho);
 }
 
 int csv_state_member(const struct csv_state *s, uint32_t nodeid)

@@ -14,6 +14,7 @@
 #include "lib/list.h"
 #include "lib/omap.h"
 #include "lockd/core/wire.h"
+#include "migrate/core/table.h"
 
 #define CSV_NO_SLOT 0xffffffffu
 
@@ -122,6 +123,7 @@ struct csv_state {
 	unsigned nmembers;		/* of the view, less those that left since */
 	uint32_t member[CSV_NODES_MAX]; /* by seniority */
 	struct csv_omap spaces;
+	struct csv_ho_table ho;     /* its host is set by handoff.c before each use */
 };
 
 void csv_state_init(struct csv_state *s);

@@ -122,6 +122,28 @@ static void write_space(struct csv_wbuf *w, const struct csv_space *sp)
 	write_ranges(w, sp);
 }
 
+static void write_handoffs(struct csv_wbuf *w, const struct csv_ho_table *t)
+{
+	uint8_t *data = malloc(csv_ho_export_size(t));
+	size_t len;
+
+	CSV_ASSERT(data);
+	len = csv_ho_export(t, data);
+	csv_put32(w, (uint32_t)len);
+	csv_put(w, data, len);
+	free(data);
+}
+
+static bool read_handoffs(struct csv_rbuf *r, struct csv_ho_table *t)
+{
+	uint32_t len = csv_get32(r);
+	bool ok = !r->bad && len <= r->len - r->pos && csv_ho_import(t, r->data + r->pos, len);
+
+	if (ok)
+		r->pos += len;
+	return ok;
+}
+
 void csv_state_write(const struct csv_state *s, struct csv_wbuf *w)
 {
 	const struct csv_space *sp;
@@ -135,6 +157,7 @@ void csv_state_write(const struct csv_state *s, struct csv_wbuf *w)
 		csv_put32(w, s->member[i]);
 	csv_put32(w, (uint32_t)s->spaces.count);
 	csv_for_each_space(sp, s) write_space(w, sp);
+	write_handoffs(w, &s->ho);
 }
 
 static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
@@ -280,7 +303,7 @@ bool csv_state_read(struct csv_state *s, const uint8_t *data, size_t len)
 		if (!read_space(&r, s))
 			return false;
 	}
-	return csv_get_end(&r);
+	return read_handoffs(&r, &s->ho) && csv_get_end(&r);
 }
 
 void csv_transfer_send(struct csv_machine *m)

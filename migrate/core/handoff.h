@@ -76,8 +76,9 @@ enum csv_ho_event_type {
 
 /* The volume's slots as the total order has them at this point. */
 struct csv_ho_view {
-	uint64_t live;
-	uint32_t incarnation[CSV_SLOTS_MAX];
+	uint64_t live; /* attached; also while its csvlockd is away and may come back (L3) */
+	uint64_t out;  /* ended, not yet recovered */
+	uint32_t incarnation[CSV_SLOTS_MAX]; /* of live and out slots */
 	uint32_t nodeid[CSV_SLOTS_MAX];
 };
 

@@ -324,6 +324,60 @@ void csv_ho_life(struct csv_ho_table *t, const uint8_t *uuid, enum csv_ho_event_
 	}
 }
 
+enum status { ALIVE, ENDED, GONE };
+
+static enum status status_of(const struct csv_ho_view *v, uint32_t slot, uint32_t incarnation)
+{
+	if (slot >= CSV_SLOTS_MAX || v->incarnation[slot] != incarnation)
+		return GONE;
+	if (v->live >> slot & 1)
+		return ALIVE;
+	return v->out >> slot & 1 ? ENDED : GONE;
+}
+
+static void tell_life(struct csv_ho_table *t, struct csv_handoff *h, enum csv_ho_event_type type, uint32_t slot,
+		      uint32_t incarnation)
+{
+	struct csv_ho_event ev = { .type = type, .slot = slot, .incarnation = incarnation };
+
+	step(t, h, &ev);
+}
+
+static void sync_party(struct csv_ho_table *t, struct csv_handoff *h, const struct csv_ho_view *v,
+		       const struct csv_ho_life *l, const bool *out, const bool *recovered)
+{
+	enum status s = status_of(v, l->slot, l->incarnation);
+
+	if (s != ALIVE && !*out)
+		tell_life(t, h, CSV_HO_EV_OUT, l->slot, l->incarnation);
+	if (s == GONE && !*recovered)
+		tell_life(t, h, CSV_HO_EV_RECOVERED, l->slot, l->incarnation);
+}
+
+static void sync_record(struct csv_ho_table *t, struct csv_handoff *h, const struct csv_ho_view *v)
+{
+	sync_party(t, h, v, &h->plan.src, &h->src_out, &h->src_recovered);
+	sync_party(t, h, v, &h->plan.dst, &h->dst_out, &h->dst_recovered);
+	if (h->state != CSV_HO_RESOLVING)
+		return;
+	if (h->order == CSV_HO_NOTHING)
+		tell_life(t, h, CSV_HO_EV_LIVE, CSV_SLOTS_MAX, 0);
+	else if (status_of(v, h->actor_slot, h->actor_incarnation) != ALIVE)
+		tell_life(t, h, CSV_HO_EV_OUT, h->actor_slot, h->actor_incarnation);
+}
+
+void csv_ho_sync(struct csv_ho_table *t, const uint8_t *uuid)
+{
+	struct csv_ho_view view;
+
+	if (!t->n || !t->host.view(t->host.arg, uuid, &view))
+		return;
+	for (unsigned i = 0; i < t->n; i++) {
+		if (!memcmp(t->rec[i]->plan.uuid, uuid, 16))
+			sync_record(t, t->rec[i], &view);
+	}
+}
+
 void csv_ho_greet(struct csv_ho_table *t, const uint8_t *uuid, uint32_t slot, uint32_t incarnation)
 {
 	for (unsigned i = 0; i < t->n; i++) {

@@ -46,6 +46,11 @@ void csv_ho_deliver(struct csv_ho_table *t, uint32_t sender, const uint8_t *data
 /* OUT, RECOVERED or LIVE of a slot, at its place in the order and after the view has changed. */
 void csv_ho_life(struct csv_ho_table *t, const uint8_t *uuid, enum csv_ho_event_type type, uint32_t slot,
 		 uint32_t incarnation);
+/*
+ * The same from the view alone: every end, recovery or new life that the volume's records have not heard of yet.  To be
+ * called wherever the view may have changed, at the same points of the order on all members.
+ */
+void csv_ho_sync(struct csv_ho_table *t, const uint8_t *uuid);
 /* This csvfs, on this node, has attached or re-attached: it hears what it has to know; SYNC ends it. */
 void csv_ho_greet(struct csv_ho_table *t, const uint8_t *uuid, uint32_t slot, uint32_t incarnation);
 
