@@ -624,6 +624,116 @@ static void test_removed_dir(void **state)
 	vol_free(&v);
 }
 
+/* ---- cluster locks ------------------------------------------------------------------ */
+
+/* Holds what a test says, and the groups of the context. */
+struct held {
+	struct csv_lockctx base;
+	struct vol *v;
+	unsigned n;
+	struct csv_res res[8];
+	enum csv_mode mode[8];
+};
+
+static bool holds(struct csv_lockctx *base, struct csv_res res, enum csv_mode mode)
+{
+	struct held *h = (struct held *)base;
+
+	if (res.type == CSV_RES_SLOT)
+		return res.id == 0;
+	if (res.type == CSV_RES_AG)
+		return csv_agset_has(&h->v->ctx.ags, (uint32_t)res.id);
+	for (unsigned i = 0; i < h->n; i++)
+		if (csv_res_eq(h->res[i], res) && h->mode[i] >= mode)
+			return true;
+	return false;
+}
+
+static void hold(struct held *h, enum csv_res_type type, uint64_t id, enum csv_mode mode)
+{
+	h->res[h->n] = csv_res(type, id);
+	h->mode[h->n++] = mode;
+}
+
+/* Each operation does with the locks that namei.h names: what lacks would fail an assertion. */
+static void test_locks(void **state)
+{
+	struct held h = { .base.holds = holds };
+	struct csv_new file = { .mode = S_IFREG | 0600 };
+	struct csv_rename r = { .from = "f.vhd", .to = "g.vhd" };
+	struct csv_iref d, e, f;
+	struct csv_attr attr;
+	struct vol v;
+
+	vol_make(&v, shape);
+	h.v = &v;
+	d = make(&v, vol_root(&v), "d", S_IFDIR | 0755);
+	e = make(&v, vol_root(&v), "e", S_IFDIR | 0755);
+	assert_int_equal(csv_journal_checkpoint(&v.fs), CSV_OK);
+	vol_drop_groups(&v);
+	v.fs.locks = &h.base;
+	hold(&h, CSV_RES_INODE, d.ino, CSV_EX);
+	VOL_OK(&v, csv_create(&v.ctx, d, r.from, &file, &attr, NULL));
+	f = attr.ref;
+	hold(&h, CSV_RES_INODE, f.ino, CSV_EX);
+	VOL_OK(&v, csv_link(&v.ctx, f, d, "h", NULL, NULL));
+	VOL_OK(&v, csv_unlink(&v.ctx, d, "h", f, NULL, NULL));
+	hold(&h, CSV_RES_INODE, e.ino, CSV_EX);
+	r.from_dir = d;
+	r.to_dir = e;
+	r.moved = f;
+	VOL_OK(&v, csv_rename(&v.ctx, &r, NULL, NULL));
+	h.n = 0;
+	hold(&h, CSV_RES_INODE, e.ino, CSV_EX);
+	hold(&h, CSV_RES_INODE, f.ino, CSV_EX);
+	VOL_OK(&v, csv_unlink(&v.ctx, e, "g.vhd", f, NULL, NULL));
+	h.n = 0;
+	hold(&h, CSV_RES_INODE, f.ino, CSV_EX);
+	hold(&h, CSV_RES_LEASE, f.ino, CSV_EX);
+	VOL_OK(&v, csv_inode_destroy(&v.ctx, f));
+	v.fs.locks = NULL;
+	vol_check(&v, NULL);
+	vol_free(&v);
+}
+
+/* A directory moves deep down: the way up is asked for, one directory after the other. */
+static void test_rename_walk(void **state)
+{
+	struct held h = { .base.holds = holds };
+	struct csv_rename r = { .from = "m", .to = "m" };
+	struct csv_iref way[4], moved;
+	struct vol v;
+	enum csv_err err;
+
+	vol_make(&v, shape);
+	h.v = &v;
+	moved = make(&v, vol_root(&v), "m", S_IFDIR | 0755);
+	for (unsigned i = 0; i < 4; i++)
+		way[i] = make(&v, i ? way[i - 1] : vol_root(&v), "w", S_IFDIR | 0755);
+	v.fs.locks = &h.base;
+	hold(&h, CSV_RES_RENAME, 0, CSV_EX);
+	hold(&h, CSV_RES_INODE, vol_root(&v).ino, CSV_EX);
+	hold(&h, CSV_RES_INODE, moved.ino, CSV_EX);
+	hold(&h, CSV_RES_INODE, way[3].ino, CSV_EX);
+	r.from_dir = vol_root(&v);
+	r.to_dir = way[3];
+	r.moved = moved;
+	for (unsigned i = 3; i-- > 0;) {
+		err = csv_rename(&v.ctx, &r, NULL, NULL);
+		assert_int_equal(err, CSV_WAIT);
+		assert_int_equal(v.ctx.need_ino, way[i].ino);
+		hold(&h, CSV_RES_INODE, v.ctx.need_ino, CSV_PR);
+	}
+	VOL_OK(&v, csv_rename(&v.ctx, &r, NULL, NULL));
+	v.fs.locks = NULL;
+	vol_check(&v, NULL);
+	/* And not into itself, from wherever. */
+	r = (struct csv_rename){ .from = "w", .to = "w", .from_dir = vol_root(&v), .moved = way[0], .to_dir = moved };
+	assert_int_equal(VOL_RUN(&v, csv_rename(&v.ctx, &r, NULL, NULL)), CSV_INVAL);
+	vol_check(&v, NULL);
+	vol_free(&v);
+}
+
 /* ---- full volume ----------------------------------------------------------------------- */
 
 static void test_nospc(void **state)
@@ -684,6 +794,7 @@ int main(void)
 		cmocka_unit_test(test_stale),	   cmocka_unit_test(test_removed_dir),
 		cmocka_unit_test(test_model),	   cmocka_unit_test(test_model_collisions),
 		cmocka_unit_test(test_many_names), cmocka_unit_test(test_nospc),
+		cmocka_unit_test(test_locks),	   cmocka_unit_test(test_rename_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
