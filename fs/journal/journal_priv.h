@@ -4,6 +4,7 @@
  *
  *   txn.c         handles: begin, dirty, end, abort
  *   commit.c      the commit thread: freeze, write, durable
+ *   record.c      what a transaction looks like in the journal, and its writes
  *   wait.c        who waits for a commit
  *   checkpoint.c  images home, tail forward, sync of one lock
  *   head.c        first block of a journal
@@ -127,6 +128,9 @@ void csv_jbuf_release(struct csv_journal *j, struct csv_cbuf *b);
 
 /* commit.c */
 void *csv_commit_main(void *arg);
+/* record.c: steps 2, and 3 with 4, of a commit (see commit.c); no lock held. */
+enum csv_err csv_record_build(struct csv_journal *j, struct csv_jtxn *t);
+enum csv_err csv_record_write(struct csv_journal *j, struct csv_jtxn *t);
 /* wait.c: tells everybody whose transaction is durable, or all if err. Mutex not held. */
 void csv_journal_tell(struct csv_journal *j, enum csv_err err);
 void csv_journal_run_hooks(struct csv_list *hooks, enum csv_err err);
