@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* csvadm umount: unmounts and waits until csvfs has ended, so that the slot is clean when it returns. */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <mntent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -69,25 +74,52 @@ out:
 	return CSV_OK;
 }
 
-/* csvfs writes its pid to RUN_DIR/mount<directory with - for />.pid. */
+/* Whether /proc/PID is `csvfs LUN DIR ...` for this directory, in our mount namespace. */
+static bool serves(const char *pid, const char *dir)
+{
+	char path[300], exe[PATH_MAX], args[2 * PATH_MAX], *arg = args;
+	struct stat ours, theirs;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%s/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	if (n <= 0)
+		return false;
+	exe[n] = 0;
+	snprintf(path, sizeof(path), "/proc/%s/ns/mnt", pid);
+	if (strcmp(basename(exe), "csvfs") || stat("/proc/self/ns/mnt", &ours) || stat(path, &theirs) ||
+	    ours.st_ino != theirs.st_ino)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, args, sizeof(args) - 1);
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	args[n] = 0;
+	for (; arg < args + n; arg += strlen(arg) + 1) {
+		if (!strcmp(arg, dir))
+			return true;
+	}
+	return false;
+}
+
+/* A descriptor of the csvfs that serves the directory, to see its end; -1 if none is found. */
 static int pidfd_of_mount(const char *dir)
 {
-	char path[600], name[512];
-	FILE *f;
-	int pid = 0;
-	const char *run = getenv("CSV_RUN_DIR");
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+	int fd = -1;
 
-	snprintf(name, sizeof(name), "%s", dir);
-	for (char *s = name; *s; s++)
-		*s = *s == '/' ? '-' : *s;
-	snprintf(path, sizeof(path), "%.60s/mount%.500s.pid", run && *run ? run : "/run/csvfs", name);
-	f = fopen(path, "r");
-	if (!f)
-		return -1;
-	if (fscanf(f, "%d", &pid) != 1)
-		pid = 0;
-	fclose(f);
-	return pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	while (proc && fd < 0 && (e = readdir(proc))) {
+		if (isdigit((unsigned char)*e->d_name) && serves(e->d_name, dir))
+			fd = (int)syscall(SYS_pidfd_open, atoi(e->d_name), 0);
+	}
+	if (proc)
+		closedir(proc);
+	return fd;
 }
 
 enum csv_err csv_cmd_umount(struct csv_call *c)
