@@ -34,7 +34,8 @@ enum csv_err csv_lease_peek(struct csv_fs *fs, struct csv_iref image, uint64_t b
 enum csv_err csv_lease_write(struct csv_txn *txn, const struct csv_lease *l);
 /*
  * Makes the lease block of an image (mode NONE, epoch 0) / takes it away; inode EX, groups EX, to take away lease.I EX too.
- * The inode is dirty afterwards. After create lease.I is to be taken EX before the inode is given up (see csv_create). destroy: WAIT if the block's group is not in ctx->ags, nothing changed.
+ * The inode is dirty afterwards. After create lease.I is to be taken EX before the inode is given up (see csv_create).
+ * destroy: WAIT if the block's group is not in ctx->ags, nothing changed.
  */
 enum csv_err csv_lease_create(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode);
 enum csv_err csv_lease_destroy(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_buf *inode);
