@@ -138,11 +138,9 @@ static enum csv_err verify_inode(const struct csv_super *sb, const void *block, 
 	if (parent && !csv_geo_fits(sb, parent, CSV_MAGIC_INODE))
 		return csv_fail_block(why, CSV_DAMAGED, blkno_of(block), "inode has the parent %llu",
 				      (unsigned long long)parent);
-	if (!S_ISLNK(mode)) { /* a symbolic link's target may lie in the area instead of a tree */
-		err = csv_tree_area_verify(d->tree, CSV_INODE_TREE_SIZE, why);
-		if (err != CSV_OK)
-			return err;
-	}
+	err = csv_tree_area_verify(d->tree, CSV_INODE_TREE_SIZE, why);
+	if (err != CSV_OK)
+		return err;
 	return csv_tree_area_verify(d->xtree, CSV_INODE_XTREE_SIZE, why);
 }
 
