@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/handoff.h"
 
 static const char usage[] = "usage: csvlockd [--foreground] [--config FILE] [--log FILE] [--debug]\n"
 			    "  --foreground   do not go into the background\n"
@@ -113,6 +114,7 @@ int main(int argc, char **argv)
 	qb_loop_run(d.loop);
 	csv_server_close(&d);
 	csv_driver_stop(&d);
+	csv_launch_free(&d);
 	csv_registry_free(&d);
 	qb_loop_destroy(d.loop);
 	return 0;

@@ -123,6 +123,7 @@ struct csv_machine {
 
 	struct csv_list locals;
 	uint64_t next_seq; /* of records we start */
+	struct csv_ho_msg *ho_armed[CSV_HANDOFF_ARMED];
 	struct csv_handoff_replies ho_replies; /* for the daemon to fetch */
 	struct csv_list timers;
 	uint64_t next_timer;

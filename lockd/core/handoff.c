@@ -245,6 +245,37 @@ static bool take_range(struct csv_ho_msg *a, const struct csv_msg_brl *b)
 	return true;
 }
 
+static bool hold_armed(struct csv_machine *m, struct csv_ho_msg *a)
+{
+	const struct csv_handoff *h = csv_ho_find(&m->state.ho, a->id);
+
+	if (a->event != CSV_HO_EV_ARMED || !h || (!h->plan.launch && !*h->plan.definition))
+		return false;
+	for (unsigned i = 0; i < CSV_HANDOFF_ARMED; i++) {
+		if (!m->ho_armed[i]) {
+			m->ho_armed[i] = a;
+			return true;
+		}
+	}
+	a->event = CSV_HO_EV_REFUSED;
+	a->err = CSV_BUSY;
+	snprintf(a->why, sizeof(a->why), "too many VMs are being started");
+	return false;
+}
+
+struct csv_ho_msg *csv_machine_handoff_armed(struct csv_machine *m)
+{
+	for (unsigned i = 0; i < CSV_HANDOFF_ARMED; i++) {
+		struct csv_ho_msg *a = m->ho_armed[i];
+
+		if (a) {
+			m->ho_armed[i] = NULL;
+			return a;
+		}
+	}
+	return NULL;
+}
+
 static bool take_answer(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	const struct csv_msg_ho *ho = &msg->ho;
@@ -263,7 +294,10 @@ static bool take_answer(struct csv_machine *m, struct csv_local *c, const struct
 	a->err = (enum csv_err)msg->err;
 	snprintf(a->why, sizeof(a->why), "%.*s", (int)sizeof(ho->why) - 1, ho->why);
 	a->times = (struct csv_ho_times){ ho->drain_ms, ho->journal_ms, ho->home_ms };
-	submit(m, a);
+	if (!hold_armed(m, a))
+		submit(m, a);
+	else
+		c->ho = NULL;
 	return true;
 }
 

@@ -22,8 +22,15 @@ struct csv_handoff_reply {
 	char why[CSV_HO_WHY_MAX];
 };
 bool csv_machine_handoff_reply(struct csv_machine *m, uint64_t token, struct csv_handoff_reply *r);
+/*
+ * The destination's csvfs is armed, but the VM's definition is still to be compared or its incoming VM to be started:
+ * the answer is held until the daemon has done so and sends it on by csv_machine_handoff(), as it is with its uri, or as
+ * REFUSED.  NULL: none.  The caller frees it.
+ */
+struct csv_ho_msg *csv_machine_handoff_armed(struct csv_machine *m);
 
 /* ---- within the machine ---- */
+#define CSV_HANDOFF_ARMED 4u
 #define CSV_HANDOFF_REPLIES 16u
 struct csv_handoff_replies {
 	unsigned n;

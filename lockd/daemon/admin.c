@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/handoff.h"
 
 struct ask {
 	struct csv_peer *peer;
@@ -177,6 +178,8 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		csv_peer_error(p, msg->seq, CSV_NOCLUSTER, "corosync does not run on this node");
 		return;
 	}
+	if (csv_handoff_admin(p, msg))
+		return;
 	switch (msg->type) {
 	case CSV_MSG_STATUS:
 		on_status(p, msg);
@@ -193,7 +196,8 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		finish(p, msg->seq, CSV_OK);
 		break;
 	case CSV_MSG_VM_SET:
-		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name))) {
+		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name)) ||
+		    !memchr(msg->vm.definition, 0, sizeof(msg->vm.definition))) {
 			csv_peer_error(p, msg->seq, CSV_INVAL, "VM_SET needs a pid and a name");
 			break;
 		}

@@ -31,7 +31,7 @@ static bool parse_ms(const char *text, unsigned max, unsigned *ms)
 	return true;
 }
 
-/* inih's call-back: 0 means that the line is wrong. Sections and names of other programs ([migration]) are left alone.
+/* inih's call-back: 0 means that the line is wrong. Sections and names of other programs are left alone.
  */
 static int on_line(void *arg, const char *section, const char *name, const char *value)
 {
@@ -42,6 +42,9 @@ static int on_line(void *arg, const char *section, const char *name, const char 
 		good = snprintf(p->conf->node, sizeof(p->conf->node), "%s", value) < (int)sizeof(p->conf->node);
 	else if (!strcmp(section, "timeouts") && !strcmp(name, "reattach_ms"))
 		good = parse_ms(value, REATTACH_MAX_MS, &p->conf->reattach_ms);
+	else if (!strcmp(section, "migration") && !strcmp(name, "address"))
+		good = snprintf(p->conf->migration_address, sizeof(p->conf->migration_address), "%s", value) <
+		       (int)sizeof(p->conf->migration_address);
 	if (!good && !*p->bad)
 		snprintf(p->bad, sizeof(p->bad), "[%.30s] %.30s = %.40s", section, name, value);
 	return good;

@@ -8,6 +8,7 @@
  *   admin.c    questions of csvadm
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
+ *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook
  */
 #ifndef CSV_LOCKD_DAEMON_H
 #define CSV_LOCKD_DAEMON_H
@@ -21,12 +22,14 @@
 #include "lib/list.h"
 #include "lib/log.h"
 #include "lockd/core/machine.h"
+#include "migrate/core/wire.h"
 
 struct csv_daemon_conf {
 	char run_dir[128];
 	char node[CSV_NODENAME_MAX + 1];  /* override of the node's name; empty: corosync's */
 	unsigned reattach_ms;             /* L3 */
 	unsigned status_ms;               /* how long an answer of a csvfs to STATUS is waited for */
+	char migration_address[64];       /* where incoming VMs listen; empty: the request says it */
 	struct csv_machine_cfg machine;   /* filled from cmap */
 };
 
@@ -70,6 +73,8 @@ void csv_driver_cluster_lost(struct csv_daemon *d);
 /* Tries to join now and, until it works, again and again. */
 void csv_driver_connect(struct csv_daemon *d);
 void csv_driver_stop(struct csv_daemon *d);
+/* Multicasts a handoff message of this node. */
+void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg);
 
 /* ---- server.c ---- */
 struct csv_peer {
@@ -87,6 +92,7 @@ struct csv_peer {
 	unsigned awaited;
 	uint64_t await_seq;
 	qb_loop_timer_handle await_timer;
+	struct csv_ho_plan *ho;           /* files of the handoff request that is to come; or NULL */
 };
 enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why);
 void csv_server_close(struct csv_daemon *d);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/handoff.h"
 
 /* How often a missing corosync is tried again. */
 #define RECONNECT_NS (500 * CSV_NS_PER_MS)
@@ -99,6 +100,18 @@ void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev)
 		carry_out(d, &actions.list[i]);
 	csv_actions_clear(&actions);
 	inside = false;
+	csv_handoff_poll(d);
+}
+
+/* Sends only: what follows from it comes back in order. */
+void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg)
+{
+	struct csv_actions actions = { 0 };
+
+	csv_machine_handoff(d->machine, msg, &actions);
+	for (size_t i = 0; i < actions.n; i++)
+		carry_out(d, &actions.list[i]);
+	csv_actions_free(&actions);
 }
 
 static void drop_cluster(struct csv_daemon *d)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/handoff.h"
 
 struct handle {
 	struct csv_list link;
@@ -148,6 +149,18 @@ void csv_registry_greet(struct csv_peer *fs)
 		struct csv_msg msg = { .type = CSV_MSG_VM_SET, .vm = csv_list_entry(pos, struct vm, link)->vm };
 
 		csv_peer_send(fs, &msg);
+	}
+}
+
+void csv_registry_each(struct csv_daemon *d, void (*fn)(void *arg, uint64_t peer, const struct csv_msg_handle *h),
+		       void *arg)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &d->handles) {
+		const struct handle *h = csv_list_entry(pos, struct handle, link);
+
+		fn(arg, h->peer, &h->h);
 	}
 }
 

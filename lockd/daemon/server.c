@@ -43,6 +43,7 @@ void csv_peer_close(struct csv_peer *p)
 	close(p->fd);
 	csv_list_del(&p->link);
 	csv_admin_gone(p);
+	free(p->ho);
 	if (p->role == CSV_ROLE_FS) {
 		csv_registry_peer_gone(p);
 		csv_driver_step(d, &ev);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CSV_LOCKD_DAEMON_HANDOFF_H
+#define CSV_LOCKD_DAEMON_HANDOFF_H
+
+#include "lockd/core/handoff.h"
+
+struct csv_daemon;
+struct csv_peer;
+struct csv_msg;
+
+/* A record of an administrator; false: not about handoffs. */
+bool csv_handoff_admin(struct csv_peer *p, const struct csv_msg *msg);
+/* After each step of the machine: answers what is decided. */
+void csv_handoff_poll(struct csv_daemon *d);
+/* The registry's handles. */
+struct csv_msg_handle;
+void csv_registry_each(struct csv_daemon *d, void (*fn)(void *arg, uint64_t peer, const struct csv_msg_handle *h),
+		       void *arg);
+
+/* ---- launch.c: the destination's part ---- */
+/* Compares the definition and, if the plan says so, starts the incoming VM; then sends `armed` on. Takes it. */
+void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed);
+/* Ends incoming VMs whose handoff was kept. */
+void csv_launch_poll(struct csv_daemon *d);
+void csv_launch_free(struct csv_daemon *d);
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the destination of a handoff does before it says "prepared": compares the VM's
+ * definition with the hash it was told and, for a migration, has the hook vm-launch
+ * start the incoming VM.  Both in a child: the loop never waits for the LUN (L5).
+ *
+ * The hook is a file of this node, owned by root and writable by nobody else; nothing
+ * that comes over the wire or lies on the volume is ever a command.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/sha256.h"
+#include "lockd/daemon/daemon.h"
+#include "lockd/daemon/handoff.h"
+
+#define DEFINITION_MAX (1u << 20)
+#define LAUNCH_MS 30000u /* a hook that takes longer is ended */
+#define OUTPUT_MAX 4096u
+#define MISMATCH 120 /* exit codes of the child before it is the hook */
+#define UNREADABLE 121
+#define NO_HOOK 122
+
+struct launch {
+	struct csv_list link;
+	struct csv_daemon *d;
+	struct csv_ho_msg *armed; /* NULL: sent on */
+	pid_t child;		  /* 0: has ended */
+	int fd;			  /* its output; -1 */
+	size_t len;
+	char output[OUTPUT_MAX];
+	qb_loop_timer_handle timer;
+	bool timing;
+	uint8_t id[CSV_HO_ID];
+	pid_t vm; /* incoming; 0: none */
+};
+
+static struct csv_list launches = CSV_LIST_INIT(launches);
+
+static void forget(struct launch *l)
+{
+	csv_list_del(&l->link);
+	free(l->armed);
+	free(l);
+}
+
+static void answer(struct launch *l, enum csv_err err, const char *why)
+{
+	struct csv_ho_msg *m = l->armed;
+
+	l->armed = NULL;
+	if (err) {
+		m->event = CSV_HO_EV_REFUSED;
+		m->err = err;
+		snprintf(m->why, sizeof(m->why), "%s", why);
+	}
+	if (l->d->machine)
+		csv_driver_handoff(l->d, m);
+	free(m);
+}
+
+/* ---- in the child ---- */
+
+static bool safe(const char *path, bool dir)
+{
+	struct stat st;
+
+	return !stat(path, &st) && (dir ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode)) &&
+	       (!st.st_uid || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+static void hex(const uint8_t *sum, char text[65])
+{
+	for (unsigned i = 0; i < 32; i++)
+		snprintf(text + 2 * i, 3, "%02x", sum[i]);
+}
+
+static void child(const struct csv_ho_plan *p, const char *definition, const char *uri)
+{
+	const char *dir = getenv("CSV_HOOK_DIR");
+	uint8_t sum[32];
+	uint64_t size;
+	char hook[512], text[65];
+
+	if (csv_sha256_file(definition, DEFINITION_MAX, &size, sum))
+		_exit(UNREADABLE);
+	if (size != p->definition_size || memcmp(sum, p->definition_sha256, 32))
+		_exit(MISMATCH);
+	if (!p->launch)
+		_exit(0);
+	if (!dir || !*dir)
+		dir = "/etc/csvfs/hooks";
+	snprintf(hook, sizeof(hook), "%s/vm-launch", dir);
+	if (!safe(dir, true) || !safe(hook, false))
+		_exit(NO_HOOK);
+	hex(sum, text);
+	setenv("CSV_DEFINITION_SHA256", text, 1);
+	execl(hook, hook, definition, uri, (char *)NULL);
+	_exit(NO_HOOK);
+}
+
+/* ---- its end ---- */
+
+/* The value of "key": in the hook's one JSON object: a number, or a string without escapes. */
+static bool field(const char *text, const char *key, char *value, size_t size)
+{
+	char quoted[32];
+	const char *at, *end;
+
+	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
+	at = strstr(text, quoted);
+	if (!at)
+		return false;
+	at += strlen(quoted);
+	at += strspn(at, " ");
+	end = *at == '"' ? strchr(++at, '"') : at + strspn(at, "0123456789");
+	if (!end || end == at || (size_t)(end - at) >= size)
+		return false;
+	memcpy(value, at, (size_t)(end - at));
+	value[end - at] = 0;
+	return true;
+}
+
+static void last_line(const char *text, char *line, size_t size)
+{
+	size_t len = strlen(text);
+	const char *at;
+
+	while (len && text[len - 1] == '\n')
+		len--;
+	for (at = text + len; at > text && at[-1] != '\n'; at--)
+		;
+	snprintf(line, size, "%.*s", (int)(text + len - at), at);
+}
+
+static void failed(struct launch *l, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	char why[CSV_HO_WHY_MAX];
+
+	if (code == MISMATCH) {
+		answer(l, CSV_DAMAGED, "the VM's definition read here is not the one that was sent");
+	} else if (code == UNREADABLE) {
+		answer(l, CSV_NOENT, "the VM's definition cannot be read");
+	} else if (code == NO_HOOK) {
+		answer(l, CSV_PERM, "no hook vm-launch that belongs to root and only root can write");
+	} else {
+		last_line(l->output, why, sizeof(why));
+		answer(l, code == 3 ? CSV_BUSY : CSV_IO, *why ? why : "vm-launch did not answer");
+	}
+}
+
+static void ended(struct launch *l)
+{
+	const struct csv_handoff *h;
+	char text[32];
+	int status = -1;
+
+	qb_loop_poll_del(l->d->loop, l->fd);
+	close(l->fd);
+	l->fd = -1;
+	if (l->timing)
+		qb_loop_timer_del(l->d->loop, l->timer);
+	l->timing = false;
+	while (waitpid(l->child, &status, 0) < 0 && errno == EINTR)
+		;
+	l->child = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+		failed(l, status);
+		forget(l);
+		return;
+	}
+	h = l->d->machine ? csv_ho_find(csv_machine_handoffs(l->d->machine), l->id) : NULL;
+	if (h && h->plan.launch) {
+		if (field(l->output, "pid", text, sizeof(text)))
+			l->vm = (pid_t)strtol(text, NULL, 10);
+		field(l->output, "incoming", l->armed->plan.uri, sizeof(l->armed->plan.uri));
+	}
+	answer(l, CSV_OK, "");
+	if (!l->vm)
+		forget(l);
+}
+
+static int32_t on_output(int32_t fd, int32_t revents, void *arg)
+{
+	struct launch *l = arg;
+	char spill[256];
+	size_t room = OUTPUT_MAX - 1 - l->len;
+	ssize_t n = read(fd, room ? l->output + l->len : spill, room ? room : sizeof(spill));
+
+	if (n > 0 && room) {
+		l->len += (size_t)n;
+		l->output[l->len] = 0;
+	}
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return 0;
+	ended(l);
+	return 0;
+}
+
+static void on_late(void *arg)
+{
+	struct launch *l = arg;
+
+	l->timing = false;
+	kill(-l->child, SIGKILL); /* its group; the pipe closes */
+}
+
+/* ---- the beginning ---- */
+
+static const struct csv_peer *volume_of(struct csv_daemon *d, const uint8_t *uuid)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &d->peers) {
+		const struct csv_peer *p = csv_list_entry(pos, struct csv_peer, link);
+
+		if (p->role == CSV_ROLE_FS && !p->closing && !memcmp(p->hello.uuid, uuid, 16))
+			return p;
+	}
+	return NULL;
+}
+
+/* Where the incoming VM is to listen: as the request wishes, else as this node's configuration says. */
+static bool choose_uri(const struct csv_daemon *d, const struct csv_ho_plan *p, char *uri, size_t size)
+{
+	const char *wish = p->uri;
+
+	if (!p->launch)
+		return true;
+	if (!strncmp(wish, "tcp:", 4) && wish[4] && wish[4] != ':') {
+		const char *host_end = wish[4] == '[' ? strchr(wish, ']') : wish + 4;
+		bool port = host_end && strchr(host_end, ':');
+
+		snprintf(uri, size, "%s%s", wish, port ? "" : ":0");
+		return true;
+	}
+	if (*wish || !*d->conf.migration_address)
+		return false;
+	snprintf(uri, size, "tcp:%s:0", d->conf.migration_address);
+	return true;
+}
+
+static bool spawn(struct launch *l, const struct csv_ho_plan *p, const char *definition, const char *uri)
+{
+	int out[2];
+
+	if (pipe2(out, O_CLOEXEC))
+		return false;
+	l->child = fork();
+	if (l->child < 0) {
+		close(out[0]);
+		close(out[1]);
+		return false;
+	}
+	if (!l->child) {
+		setpgid(0, 0);
+		signal(SIGPIPE, SIG_DFL);
+		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+		dup2(out[1], 1);
+		dup2(out[1], 2);
+		child(p, definition, uri);
+	}
+	close(out[1]);
+	fcntl(out[0], F_SETFL, O_NONBLOCK);
+	l->fd = out[0];
+	return true;
+}
+
+/* Only below the mount. */
+static bool stays_inside(const char *rel)
+{
+	size_t len = strlen(rel);
+
+	return *rel != '/' && strncmp(rel, "../", 3) && !strstr(rel, "/../") &&
+	       !(len >= 2 && !strcmp(rel + len - 2, ".."));
+}
+
+void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
+{
+	const struct csv_handoff *h = csv_ho_find(csv_machine_handoffs(d->machine), armed->id);
+	const struct csv_peer *fs = h ? volume_of(d, h->plan.uuid) : NULL;
+	struct launch *l = calloc(1, sizeof(*l));
+	char definition[sizeof(fs->hello.mount) + CSV_HO_PATH_MAX], uri[CSV_HO_URI_MAX + 80] = "";
+
+	CSV_ASSERT(l);
+	l->d = d;
+	l->armed = armed;
+	l->fd = -1;
+	memcpy(l->id, armed->id, CSV_HO_ID);
+	csv_list_push_back(&launches, &l->link);
+	if (!fs) {
+		forget(l); /* gone meanwhile */
+		return;
+	}
+	snprintf(definition, sizeof(definition), "%s/%s", fs->hello.mount, h->plan.definition);
+	if (!stays_inside(h->plan.definition)) {
+		answer(l, CSV_INVAL, "the definition is not on the volume");
+	} else if (h->plan.launch && !*h->plan.definition) {
+		answer(l, CSV_INVAL, "a VM without definition cannot be started");
+	} else if (!choose_uri(d, &h->plan, uri, sizeof(uri))) {
+		answer(l, CSV_INVAL,
+		       "where to listen is not known: give --uri tcp:IP, or [migration] address in csvfs.conf");
+	} else if (!spawn(l, &h->plan, definition, uri)) {
+		answer(l, CSV_NOMEM, "vm-launch cannot be started");
+	} else {
+		qb_loop_poll_add(d->loop, QB_LOOP_MED, l->fd, POLLIN, l, on_output);
+		l->timing = !qb_loop_timer_add(d->loop, QB_LOOP_MED, LAUNCH_MS * CSV_NS_PER_MS, l, on_late, &l->timer);
+		return;
+	}
+	forget(l);
+}
+
+/* An incoming VM that will get no guest would wait for ever. One that has moved is its owner's. */
+void csv_launch_poll(struct csv_daemon *d)
+{
+	struct csv_list *pos, *tmp;
+
+	csv_list_for_each_safe(pos, tmp, &launches) {
+		struct launch *l = csv_list_entry(pos, struct launch, link);
+		const struct csv_handoff *h = csv_ho_find(csv_machine_handoffs(d->machine), l->id);
+
+		if (l->child || l->armed || (h && h->state != CSV_HO_DONE && h->state != CSV_HO_ACTIVE))
+			continue;
+		if (h && h->outcome == CSV_HO_KEPT && l->vm > 0)
+			kill(l->vm, SIGTERM);
+		if (!h || h->state == CSV_HO_DONE)
+			forget(l);
+	}
+}
+
+void csv_launch_free(struct csv_daemon *d)
+{
+	while (!csv_list_empty(&launches)) {
+		struct launch *l = csv_list_entry(launches.next, struct launch, link);
+
+		if (l->child)
+			kill(-l->child, SIGKILL);
+		forget(l);
+	}
+}
