@@ -75,7 +75,7 @@ static bool setup(struct crash *c)
 {
 	c->states_room = 64;
 	c->state = calloc(c->states_room, sizeof(*c->state));
-	if (!c->state || csv_workq_new(1, &c->workq) != CSV_OK)
+	if (!c->state || csv_workq_new(3, &c->workq) != CSV_OK)
 		return crash_failed(c, "no memory");
 	c->me = &c->node[0];
 	if (!format(c) || !crash_mount(c, c->dev, 0, c->me) || !crash_walk(c, &c->me->fs, &c->state[0]))

@@ -42,6 +42,7 @@ struct crash_state {
 	struct crash_file *file; /* regular files */
 	unsigned nfiles;
 	bool steps; /* the operation after this one may be cut between its transactions */
+	char what[80]; /* the operation that made it */
 };
 
 /* Sectors of a file change: to the pattern of operation `op`, or to zeros. */
@@ -50,6 +51,8 @@ struct crash_event {
 	uint64_t first, n; /* sectors */
 	uint32_t op;
 	bool zero;
+	bool maybe; /* the operation failed: some of it may be there, for ever */
+	bool any; /* whatever was written, it is not looked at */
 	bool txn; /* visible with the operation's transaction, not before and not without */
 };
 
@@ -82,6 +85,7 @@ struct crash {
 	struct crash_node *me; /* who runs the operations */
 
 	uint32_t op; /* number of the last operation; state[op] is after it */
+	char what[80];
 	struct crash_state *state;
 	uint32_t states_room;
 	struct crash_event *event;
@@ -112,6 +116,15 @@ bool crash_run(struct crash *c, const struct crash_scenario *s, uint64_t seed, u
 void crash_free(struct crash *c);
 /* Runs it with 512 and 4096-byte sectors, with and without FUA, seed from SEED or the clock; fails the cmocka test. */
 void crash_test(const struct crash_scenario *s);
+#define CRASH_TEST(scenario, ...)                                                                                    \
+	static void test_##scenario(void **state)                                                                    \
+	{                                                                                                            \
+		static const struct crash_scenario s = { #scenario, crash_run_##scenario, { __VA_ARGS__ } };         \
+                                                                                                                     \
+		crash_test(&s);                                                                                      \
+	}
+/* Its entry in the table of tests: the names that docs and other tests use begin with "crash_". */
+#define CRASH_UNIT(scenario) { "crash_" #scenario, test_##scenario, NULL, NULL, NULL }
 uint64_t crash_seed(void);
 unsigned crash_budget(void);
 
@@ -152,7 +165,7 @@ bool crash_again(struct crash_node *n, enum csv_err err, bool *committed);
 /* ---- ops.c: numbered operations of c->me; errors that a random choice may meet are returned ----------------- */
 struct csv_iref crash_root(const struct crash *c);
 /* Around operations that have no function here. */
-void crash_begin_op(struct crash *c, bool steps);
+void crash_begin_op(struct crash *c, bool steps, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void crash_end_op(struct crash *c);
 enum csv_err crash_create(struct crash *c, struct csv_iref dir, const char *name, uint32_t mode, struct csv_iref *ref);
 enum csv_err crash_symlink(struct crash *c, struct csv_iref dir, const char *name, const char *target);
@@ -162,8 +175,17 @@ enum csv_err crash_remove(struct crash *c, struct csv_iref dir, const char *name
 enum csv_err crash_rename(struct crash *c, struct csv_iref from, const char *a, struct csv_iref to, const char *b,
 			  unsigned flags);
 enum csv_err crash_lease(struct crash *c, struct csv_iref ref, enum csv_lease_mode mode, const char *vm);
-/* Bytes; multiples of 512. Writes the operation's pattern. */
-enum csv_err crash_write(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len);
+/* Bytes; multiples of 512. Writes the operation's pattern, in `parts` requests that are under way at once. */
+enum csv_err crash_write(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len, unsigned parts);
+/* The same with content of the caller's, which is not looked at afterwards. */
+enum csv_err crash_write_raw(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len, void *buf);
+/* Takes an inode without names apart. */
+void crash_destroy(struct crash *c, struct csv_iref ref);
+/*
+ * The node gives up all locks but those of its slot, as one that others ask for everything: what it changed is durable
+ * and home, its cache is dropped, and it goes on being mounted and idle.
+ */
+void crash_give_all(struct crash *c, struct crash_node *n);
 enum csv_err crash_truncate(struct crash *c, struct csv_iref ref, uint64_t size);
 enum csv_err crash_fallocate(struct crash *c, struct csv_iref ref, int mode, uint64_t off, uint64_t len);
 /* Makes durable: all metadata; one file with its data. Acknowledged when they return. */

@@ -68,44 +68,86 @@ static void waiter_init(struct crash *c, struct waiter *w, struct csv_file *f)
 	w->req.done = on_done;
 }
 
-static enum csv_err write_once(struct crash *c, struct csv_file *f, uint64_t off, uint64_t len, void *buf,
-			       uint64_t *tid)
-{
-	struct waiter w;
-	enum csv_err err;
+#define PARTS_MAX 8u
 
-	waiter_init(c, &w, f);
-	w.req.off = off;
-	w.req.len = len;
-	w.req.buf = buf;
-	csv_data_write(c->me->data, &w.req);
-	err = wait_for(&w);
-	*tid = w.req.tid;
-	c->me->ctx.need = w.req.ctx.need;
+/* `parts` neighbours at once; the first error counts. *tid: the last transaction. */
+static enum csv_err write_once(struct crash *c, struct csv_file *f, uint64_t off, uint64_t len, void *buf,
+			       unsigned parts, uint64_t *tid)
+{
+	uint64_t sectors = len / CRASH_SECTOR, done = 0;
+	struct waiter w[PARTS_MAX];
+	enum csv_err err = CSV_OK;
+
+	for (unsigned i = 0; i < parts; i++) {
+		uint64_t upto = sectors * (i + 1) / parts;
+
+		waiter_init(c, &w[i], f);
+		w[i].req.off = off + done * CRASH_SECTOR;
+		w[i].req.len = (upto - done) * CRASH_SECTOR;
+		w[i].req.buf = (uint8_t *)buf + done * CRASH_SECTOR;
+		done = upto;
+	}
+	for (unsigned i = 0; i < parts; i++)
+		csv_data_write(c->me->data, &w[i].req);
+	*tid = 0;
+	for (unsigned i = 0; i < parts; i++) {
+		enum csv_err one = wait_for(&w[i]);
+
+		if (one != CSV_OK) {
+			err = one;
+			c->me->ctx.need = w[i].req.ctx.need;
+		}
+		if (w[i].req.tid > *tid)
+			*tid = w[i].req.tid;
+	}
 	return err;
 }
 
-enum csv_err crash_write(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len)
+static enum csv_err write_event(struct crash *c, struct crash_event *e, void *buf, unsigned parts)
+{
+	struct csv_file *f;
+	uint64_t tid = 0;
+	enum csv_err err = csv_file_get(c->me->data, e->ref, &f);
+
+	if (err != CSV_OK)
+		return err;
+	if (parts < 1 || parts > PARTS_MAX || parts > e->n)
+		parts = 1;
+	err = CRASH_RUN(c->me, write_once(c, f, e->first * CRASH_SECTOR, e->n * CRASH_SECTOR, buf, parts, &tid));
+	csv_file_put(c->me->data, f);
+	e->op = c->op;
+	/* Of several requests some may have needed no transaction. */
+	e->txn = err == CSV_OK && tid != 0 && parts == 1;
+	e->maybe = err != CSV_OK;
+	crash_add_event(c, e);
+	return err;
+}
+
+enum csv_err crash_write(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len, unsigned parts)
 {
 	struct crash_event e = { .ref = ref, .first = off / CRASH_SECTOR, .n = len / CRASH_SECTOR };
 	uint8_t *buf = aligned_alloc(4096, (len + 4095) & ~4095ull);
-	struct csv_file *f;
-	uint64_t tid = 0;
-	enum csv_err err = csv_file_get(c->me->data, ref, &f);
+	enum csv_err err;
 
-	if (err != CSV_OK || !buf) {
-		free(buf);
-		return err ? err : CSV_NOMEM;
-	}
-	crash_begin_op(c, true);
+	if (!buf)
+		abort();
+	crash_begin_op(c, true, "write %llu, %llu + %llu sectors, %u parts", (unsigned long long)ref.ino,
+		       (unsigned long long)e.first, (unsigned long long)e.n, parts);
 	for (uint64_t i = 0; i < e.n; i++)
 		crash_pattern(ref, e.first + i, c->op, buf + i * CRASH_SECTOR);
-	err = CRASH_RUN(c->me, write_once(c, f, off, len, buf, &tid));
-	csv_file_put(c->me->data, f);
+	err = write_event(c, &e, buf, parts);
 	free(buf);
-	e.op = c->op;
-	e.txn = err == CSV_OK && tid != 0;
-	crash_add_event(c, &e); /* also after an error: some of it may be there */
+	crash_end_op(c);
+	return err;
+}
+
+enum csv_err crash_write_raw(struct crash *c, struct csv_iref ref, uint64_t off, uint64_t len, void *buf)
+{
+	struct crash_event e = { .ref = ref, .first = off / CRASH_SECTOR, .n = len / CRASH_SECTOR, .any = true };
+	enum csv_err err;
+
+	crash_begin_op(c, true, "raw write %llu", (unsigned long long)ref.ino);
+	err = write_event(c, &e, buf, 1);
 	crash_end_op(c);
 	return err;
 }
@@ -135,7 +177,7 @@ enum csv_err crash_truncate(struct crash *c, struct csv_iref ref, uint64_t size)
 	struct csv_attr a;
 	enum csv_err err;
 
-	crash_begin_op(c, true);
+	crash_begin_op(c, true, "truncate %llu to %llu", (unsigned long long)ref.ino, (unsigned long long)size);
 	err = CRASH_RUN(c->me, csv_truncate(&c->me->ctx, ref, size, &a, NULL));
 	add_zero(c, ref, size / CRASH_SECTOR, reach(c, ref), err == CSV_OK);
 	crash_end_op(c);
@@ -146,7 +188,8 @@ enum csv_err crash_fallocate(struct crash *c, struct csv_iref ref, int mode, uin
 {
 	enum csv_err err;
 
-	crash_begin_op(c, true);
+	crash_begin_op(c, true, "fallocate %llu, mode %d, %llu + %llu", (unsigned long long)ref.ino, mode,
+		       (unsigned long long)off, (unsigned long long)len);
 	err = CRASH_RUN(c->me, csv_fallocate(&c->me->ctx, ref, mode, off, len, NULL));
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		add_zero(c, ref, off / CRASH_SECTOR, (off + len) / CRASH_SECTOR, err == CSV_OK);
@@ -210,6 +253,8 @@ static bool matches(const struct crash_event *e, struct csv_iref ref, uint64_t s
 {
 	uint8_t want[CRASH_SECTOR];
 
+	if (e->any)
+		return true;
 	if (e->zero)
 		return is_zero(got);
 	crash_pattern(ref, sector, e->op, want);
@@ -230,7 +275,7 @@ static bool sector_good(const struct crash *c, struct csv_iref ref, uint64_t sec
 
 		if (!covers(e, ref, sector) || e->op > begun)
 			continue;
-		if (e->op <= synced || (e->txn && e->op <= k))
+		if (!e->maybe && (e->op <= synced || (e->txn && e->op <= k)))
 			found = zero = false; /* what was before is over */
 		found = found || matches(e, ref, sector, got);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Numbered operations: each is marked in the record, run, and its state taken. */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,10 @@ bool crash_expect(struct crash *c, enum csv_err err, const char *what)
 			    c->me->fs.withdrawn ? c->me->fs.withdraw_reason : "");
 }
 
-void crash_begin_op(struct crash *c, bool steps)
+void crash_begin_op(struct crash *c, bool steps, const char *fmt, ...)
 {
+	va_list ap;
+
 	c->state[c->op].steps = steps;
 	c->op++;
 	if (c->op >= c->states_room) {
@@ -29,12 +32,18 @@ void crash_begin_op(struct crash *c, bool steps)
 		if (!c->state)
 			abort();
 	}
+	va_start(ap, fmt);
+	vsnprintf(c->what, sizeof(c->what), fmt, ap);
+	va_end(ap);
+	if (getenv("CRASH_TRACE"))
+		printf("  %u: %s\n", c->op, c->what);
 	crash_mark(c, CRASH_BEGIN, c->op);
 }
 
 void crash_end_op(struct crash *c)
 {
 	crash_walk(c, &c->me->fs, &c->state[c->op]);
+	memcpy(c->state[c->op].what, c->what, sizeof(c->what));
 }
 
 /* ---- names ------------------------------------------------------------------------ */
@@ -45,7 +54,7 @@ static enum csv_err create(struct crash *c, struct csv_iref dir, const char *nam
 	struct csv_attr attr;
 	enum csv_err err;
 
-	crash_begin_op(c, false);
+	crash_begin_op(c, false, "create %s in %llu", name, (unsigned long long)dir.ino);
 	err = CRASH_RUN(c->me, csv_create(&c->me->ctx, dir, name, what, &attr, NULL));
 	if (err == CSV_OK && ref)
 		*ref = attr.ref;
@@ -71,16 +80,16 @@ enum csv_err crash_link(struct crash *c, struct csv_iref ref, struct csv_iref di
 {
 	enum csv_err err;
 
-	crash_begin_op(c, false);
+	crash_begin_op(c, false, "link %llu as %s", (unsigned long long)ref.ino, name);
 	err = CRASH_RUN(c->me, csv_link(&c->me->ctx, ref, dir, name, NULL, NULL));
 	crash_end_op(c);
 	return err;
 }
 
 /* The last name is gone: takes the inode apart, which no name shows. */
-static void destroy(struct crash *c, struct csv_iref ref)
+void crash_destroy(struct crash *c, struct csv_iref ref)
 {
-	crash_begin_op(c, true);
+	crash_begin_op(c, true, "destroy %llu", (unsigned long long)ref.ino);
 	crash_expect(c, CRASH_RUN(c->me, csv_inode_destroy(&c->me->ctx, ref)), "destroy");
 	crash_end_op(c);
 }
@@ -102,14 +111,14 @@ enum csv_err crash_remove(struct crash *c, struct csv_iref dir, const char *name
 
 	if (err != CSV_OK)
 		return err;
-	crash_begin_op(c, false);
+	crash_begin_op(c, false, "remove %s in %llu", name, (unsigned long long)dir.ino);
 	if (S_ISDIR(a.mode))
 		err = CRASH_RUN(c->me, csv_rmdir(&c->me->ctx, dir, name, a.ref, NULL));
 	else
 		err = CRASH_RUN(c->me, csv_unlink(&c->me->ctx, dir, name, a.ref, &nlink, NULL));
 	crash_end_op(c);
 	if (err == CSV_OK && nlink == 0 && crash_pick(c, 4))
-		destroy(c, a.ref); /* else it stays an orphan */
+		crash_destroy(c, a.ref); /* else it stays an orphan */
 	return err;
 }
 
@@ -126,12 +135,12 @@ enum csv_err crash_rename(struct crash *c, struct csv_iref from, const char *a, 
 	r.moved = moved.ref;
 	if (victim_of(c, to, b, &replaced) == CSV_OK)
 		r.replaced = replaced.ref;
-	crash_begin_op(c, false);
+	crash_begin_op(c, false, "rename %s to %s, flags %u", a, b, flags);
 	err = CRASH_RUN(c->me, csv_rename(&c->me->ctx, &r, &nlink, NULL));
 	crash_end_op(c);
 	if (err == CSV_OK && r.replaced.ino && nlink == 0 && !(flags & RENAME_EXCHANGE) &&
 	    (r.replaced.ino != r.moved.ino))
-		destroy(c, r.replaced);
+		crash_destroy(c, r.replaced);
 	return err;
 }
 
@@ -145,7 +154,7 @@ enum csv_err crash_lease(struct crash *c, struct csv_iref ref, enum csv_lease_mo
 
 	if (err != CSV_OK || !a.lease)
 		return err ? err : CSV_INVAL;
-	crash_begin_op(c, false);
+	crash_begin_op(c, false, "lease of %llu to %s", (unsigned long long)ref.ino, vm);
 	err = csv_txn_begin(fs, 0, &txn);
 	if (err != CSV_OK)
 		return err;
@@ -186,4 +195,21 @@ void crash_checkpoint(struct crash *c)
 	else
 		err = csv_journal_checkpoint(&c->me->fs);
 	crash_expect(c, err, "checkpoint");
+}
+
+void crash_give_all(struct crash *c, struct crash_node *n)
+{
+	struct csv_fs *fs = &n->fs;
+
+	/* Every lock there could be: an inode or lease lock has the number of a block. */
+	for (uint64_t i = 0; i < 2 * c->sb.blocks + c->sb.ag_count && crash_good(c); i++) {
+		struct csv_res res = i < c->sb.ag_count ? csv_res(CSV_RES_AG, i)
+				     : i < c->sb.ag_count + c->sb.blocks
+					 ? csv_res(CSV_RES_INODE, i - c->sb.ag_count)
+					 : csv_res(CSV_RES_LEASE, i - c->sb.ag_count - c->sb.blocks);
+
+		crash_expect(c, csv_journal_sync_res(fs, res), "giving up a lock");
+		csv_cache_drop(fs, res);
+	}
+	crash_mark(c, CRASH_META, c->op);
 }
