@@ -51,11 +51,37 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 
 /* ---- making ----------------------------------------------------------------------- */
 
-static enum csv_err make(struct csv_freq *r)
+/* Whether csv_create() will make an image; the directory is held. */
+static enum csv_err makes_image(struct csv_freq *r, const struct csv_new *what, bool *image)
 {
+	*image = false;
+	if (!S_ISREG(what->mode) || r->nup == 0)
+		return CSV_OK;
+	TRY(csv_getattr(&r->ctx, r->ref, &r->attr));
+	*image = csv_name_is_image(r->name) || r->attr.flags & CSV_INODE_IMAGE_INHERIT;
+	return CSV_OK;
+}
+
+enum csv_err create_hold(struct csv_freq *r, const struct csv_new *what)
+{
+	bool image;
+
 	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, CSV_EX));
 	TRY(freq_hold_ags(r));
 	TRY(freq_missing(r));
+	TRY(makes_image(r, what, &image));
+	/* The new inode's own locks, of which csv_create() has told the number. */
+	for (unsigned i = 0; i < r->nup; i++) {
+		TRY(freq_hold(r, CSV_RES_INODE, r->up[i], CSV_EX));
+		if (image)
+			TRY(freq_hold(r, CSV_RES_LEASE, r->up[i], CSV_EX));
+	}
+	return freq_missing(r);
+}
+
+static enum csv_err make(struct csv_freq *r)
+{
+	TRY(create_hold(r, &r->u.mk.what));
 	return csv_create(&r->ctx, r->ref, r->name, &r->u.mk.what, &r->attr, &r->tid);
 }
 

@@ -84,9 +84,7 @@ static enum csv_err create_body(struct csv_freq *r)
 {
 	enum csv_err err;
 
-	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, CSV_EX));
-	TRY(freq_hold_ags(r));
-	TRY(freq_missing(r));
+	TRY(create_hold(r, &r->u.open.what));
 	err = csv_create(&r->ctx, r->ref, r->name, &r->u.open.what, &r->attr, &r->tid);
 	if (err == CSV_EXIST)
 		return open_existing(r);

@@ -27,6 +27,9 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
 	       unsigned flags);
 
+/* Locks of a csv_create() in r->ref. */
+enum csv_err create_hold(struct csv_freq *r, const struct csv_new *what);
+
 /* reap.c: the request has succeeded; before it is answered, frees the inode if nobody has it open. */
 void reap_then_reply(struct csv_freq *r, struct csv_iref victim);
 

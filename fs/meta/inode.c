@@ -105,6 +105,21 @@ static uint32_t new_generation(struct csv_disk_inode *di)
 	return gen ? gen : 1;
 }
 
+/*
+ * Buffers of the new inode live under its own lock from the start: else they would stay in this node's cache, and not
+ * go home, when another node takes the lock without our having had it.  Which block it will be is known only now: the
+ * caller takes the lock and runs again, and the allocator offers the same block unless someone was faster.
+ */
+static enum csv_err check_new_lock(struct csv_ctx *ctx, uint64_t block)
+{
+	struct csv_lockctx *locks = ctx->fs->locks;
+
+	if (!locks || locks->holds(locks, csv_res(CSV_RES_INODE, block), CSV_EX))
+		return CSV_OK;
+	ctx->need_ino = block;
+	return CSV_WAIT;
+}
+
 enum csv_err csv_inode_new(struct csv_txn *txn, struct csv_ctx *ctx, uint64_t goal, uint32_t mode, uint32_t nlink,
 			   struct csv_buf **buf)
 {
@@ -115,6 +130,11 @@ enum csv_err csv_inode_new(struct csv_txn *txn, struct csv_ctx *ctx, uint64_t go
 			     csv_res(CSV_RES_INODE, CSV_OWNER_SELF), buf);
 	if (err)
 		return err;
+	err = check_new_lock(ctx, (*buf)->block);
+	if (err) {
+		csv_buf_put(ctx->fs, *buf);
+		return err;
+	}
 	di = csv_inode_of(*buf);
 	di->gen = csv_le32_of(new_generation(di));
 	di->mode = csv_le32_of(mode);

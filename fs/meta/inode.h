@@ -58,7 +58,8 @@ struct timespec csv_time_get(const struct csv_disk_time *t);
 
 /*
  * New inode in a transaction: allocates the block, sets generation, mode, owner (of ctx), times, nlink; trees empty.
- * *buf is dirty and the caller's to put.
+ * *buf is dirty and the caller's to put.  WAIT: ctx->need_ino is the block it would be, whose inode lock has to be held EX
+ * (and lease.I EX, if it is to be an image).
  */
 enum csv_err csv_inode_new(struct csv_txn *txn, struct csv_ctx *ctx, uint64_t goal, uint32_t mode, uint32_t nlink,
 			   struct csv_buf **buf);

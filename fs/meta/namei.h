@@ -39,8 +39,8 @@ struct csv_new {
 };
 /*
  * dir EX and ctx->ags EX. Makes a file, directory, symlink or special file.  The new blocks are covered by the new
- * inode's own lock (image: and its lease.I).  The caller takes these EX before it gives up dir: nobody else can know the
- * inode yet, but from then on another node's request must find a holder who writes the blocks home and drops them.
+ * inode's own lock (image: and its lease.I), held EX: else they would be neither written home nor dropped when another node
+ * takes it.  The number is known only here: WAIT with ctx->need_ino, the caller takes these locks and runs it again.
  * A name with an image suffix (.vhd .vhdx .avhd .avhdx .qcow2 .raw .img) or a directory with CSV_INODE_IMAGE_INHERIT
  * makes an image with a lease block.
  * EXIST, NAMETOOLONG, MLINK, NOSPC, STALE, NOENT (dir is removed).
