@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mounting, refusing, dying, coming back."""
+import os
+import random
+import subprocess
+import time
+
+import pytest
+
+
+def test_second_mount_is_refused(volume):
+    volume.mount()
+    other = volume.dir / "other"
+    other.mkdir()
+    proc, line = volume.start(where=other)
+    assert proc.wait(30) == 3
+    proc.stderr.close()
+    assert line.startswith("error busy\t"), line
+    (volume.mnt / "f").write_bytes(b"the first is unharmed")
+    volume.umount()
+    volume.check()
+
+
+def test_no_volume(volume):
+    volume.image.write_bytes(bytes(1 << 20))
+    proc, line = volume.start()
+    assert proc.wait(30) == 9
+    proc.stderr.close()
+    assert line.startswith("error notcsv\t"), line
+
+
+def test_incarnation_grows(volume):
+    first = volume.mount().split()
+    volume.umount()
+    second = volume.mount().split()
+    assert first[1] == second[1]
+    assert int(second[2]) == int(first[2]) + 1
+    volume.umount()
+
+
+def test_background(volume):
+    from conftest import BIN  # pylint: disable=import-outside-toplevel
+    done = subprocess.run([BIN / "csvfs", volume.image, volume.mnt, "-o", f"lock=local,log={volume.log}"],
+                          check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    try:
+        (volume.mnt / "f").write_bytes(b"1")
+    finally:
+        subprocess.run(["umount", volume.mnt], check=True, timeout=30)
+    for _ in range(100):
+        if "unmounted" in volume.log.read_text():
+            break
+        time.sleep(0.1)
+    volume.check()
+
+
+def test_sigterm_unmounts(volume):
+    volume.mount()
+    (volume.mnt / "f").write_bytes(b"1")
+    volume.proc.terminate()
+    assert volume.wait_end() == 0
+    assert not os.path.ismount(volume.mnt)
+    volume.check()
+
+
+def test_sigterm_while_in_use(volume):
+    volume.mount()
+    fd = os.open(volume.mnt / "f", os.O_CREAT | os.O_RDWR)
+    volume.proc.terminate()
+    time.sleep(0.5)
+    os.pwrite(fd, b"still served", 0)
+    os.close(fd)
+    assert volume.wait_end() == 0
+    volume.mount()
+    assert (volume.mnt / "f").read_bytes() == b"still served"
+    volume.umount()
+
+
+def test_kill_keeps_what_fsync_acknowledged(volume):
+    """Random writes; after kill -9 and remount all that an fsync covered is there."""
+    rng = random.Random(os.environ.get("SEED", "1"))
+    for _ in range(4):
+        volume.mount()
+        acked = {}
+        for n in range(10):
+            name = f"f{rng.randrange(100)}"
+            fd = os.open(volume.mnt / name, os.O_CREAT | os.O_RDWR)
+            data = rng.randbytes(rng.randrange(1, 300000))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, data, 0)
+            if n % 3 < 2:
+                os.fsync(fd)
+                acked[name] = data
+            else:
+                acked.pop(name, None)
+            os.close(fd)
+        volume.kill()
+        volume.mount()
+        for name, data in acked.items():
+            assert (volume.mnt / name).read_bytes() == data
+        volume.umount()
+        volume.check()
+
+
+def test_kill_with_unlinked_open_file(volume):
+    volume.mount()
+    before = os.statvfs(volume.mnt).f_bfree
+    fd = os.open(volume.mnt / "f", os.O_CREAT | os.O_RDWR)
+    os.posix_fallocate(fd, 0, 64 << 20)
+    os.unlink(volume.mnt / "f")
+    other = os.open(volume.mnt / "g", os.O_CREAT | os.O_RDWR)
+    os.fsync(other)
+    volume.kill()
+    for dead in (fd, other):
+        with pytest.raises(OSError):
+            os.close(dead)
+    volume.mount()
+    assert os.statvfs(volume.mnt).f_bfree >= before - 64
+    assert "freed" in volume.log.read_text()
+    volume.umount()
+    volume.check()
+
+
+def test_kill_under_load(volume):
+    """Names and data being changed at the moment of the kill: the volume must check clean."""
+    for _ in range(3):
+        volume.mount()
+        load = subprocess.Popen(["/usr/bin/python3", "-c", LOAD, str(volume.mnt)], stderr=subprocess.DEVNULL)
+        time.sleep(1.5)
+        volume.kill()
+        load.wait(30)
+        volume.mount()
+        volume.umount()
+        volume.check()
+
+
+LOAD = """
+import os, sys, threading, random
+def work(n):
+    rng = random.Random(n)
+    while True:
+        a = os.path.join(sys.argv[1], f"{n}-{rng.randrange(20)}")
+        what = rng.randrange(6)
+        try:
+            if what == 0:
+                os.unlink(a)
+            elif what == 1:
+                os.rename(a, a + "r")
+            elif what == 2:
+                os.truncate(a, rng.randrange(100000))
+            else:
+                with open(a, "ab" if what == 3 else "wb") as f:
+                    f.write(bytes(rng.randrange(1, 200000)))
+                    if what == 5:
+                        os.fsync(f.fileno())
+        except FileNotFoundError:
+            pass
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+"""
