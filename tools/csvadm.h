@@ -48,6 +48,13 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c);
 enum csv_err csv_cmd_handle_list(struct csv_call *c);
 enum csv_err csv_cmd_vhd_create(struct csv_call *c);
 enum csv_err csv_cmd_vhd_info(struct csv_call *c);
+enum csv_err csv_cmd_handoff_prepare(struct csv_call *c);
+enum csv_err csv_cmd_handoff_commit(struct csv_call *c);
+enum csv_err csv_cmd_handoff_abort(struct csv_call *c);
+enum csv_err csv_cmd_handoff_takeback(struct csv_call *c);
+enum csv_err csv_cmd_handoff_finish(struct csv_call *c);
+enum csv_err csv_cmd_handoff_status(struct csv_call *c);
+enum csv_err csv_cmd_migrate(struct csv_call *c);
 
 /* The program under its own name; argv[0] is not looked at. Returns the exit code. */
 int csv_csvadm_main(int argc, char **argv);

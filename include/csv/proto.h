@@ -173,7 +173,6 @@ struct csv_msg_vm {
 	uint32_t pid;
 	uint32_t reserved;
 	char name[64];
-	char definition[CSV_PROTO_PATH_MAX]; /* of the VM, on this node; empty: none */
 };
 /* One file of a bundle, or (index CSV_HO_DEFINITION) the VM's definition. */
 #define CSV_HO_DEFINITION 0xffffffffu

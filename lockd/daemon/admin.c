@@ -196,8 +196,7 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		finish(p, msg->seq, CSV_OK);
 		break;
 	case CSV_MSG_VM_SET:
-		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name)) ||
-		    !memchr(msg->vm.definition, 0, sizeof(msg->vm.definition))) {
+		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name))) {
 			csv_peer_error(p, msg->seq, CSV_INVAL, "VM_SET needs a pid and a name");
 			break;
 		}

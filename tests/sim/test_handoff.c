@@ -21,7 +21,7 @@
 
 #include "lib/bug.h"
 #include "lib/env.h"
-#include "migrate/core/agent.h"
+#include "migrate/target/agent.h"
 #include "migrate/core/table.h"
 
 #define NODES 3u

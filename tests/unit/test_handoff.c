@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "lib/env.h"
-#include "migrate/core/agent.h"
+#include "migrate/target/agent.h"
 #include "migrate/core/table.h"
 
 static struct csv_ho_view view = { .live = 7, .incarnation = { 5, 6, 7 }, .nodeid = { 1, 2, 3 } };

@@ -3,7 +3,7 @@
 
 #include "lib/bug.h"
 #include "lib/log.h"
-#include "migrate/core/agent.h"
+#include "migrate/target/agent.h"
 
 void csv_ho_agent_init(struct csv_ho_agent *a)
 {

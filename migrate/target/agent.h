@@ -6,8 +6,8 @@
  * An order that comes twice (csvlockd was restarted) is not carried out twice: its
  * answer is repeated.
  */
-#ifndef CSV_MIGRATE_AGENT_H
-#define CSV_MIGRATE_AGENT_H
+#ifndef CSV_MIGRATE_TARGET_AGENT_H
+#define CSV_MIGRATE_TARGET_AGENT_H
 
 #include "migrate/core/handoff.h"
 
