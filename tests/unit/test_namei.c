@@ -673,9 +673,14 @@ static void test_locks(void **state)
 	vol_drop_groups(&v);
 	v.fs.locks = &h.base;
 	hold(&h, CSV_RES_INODE, d.ino, CSV_EX);
+	/* It asks for the new inode's own locks, and makes it once they are there. */
+	assert_int_equal(VOL_RUN(&v, csv_create(&v.ctx, d, r.from, &file, &attr, NULL)), CSV_WAIT);
+	hold(&h, CSV_RES_INODE, v.ctx.need_ino, CSV_EX);
+	hold(&h, CSV_RES_LEASE, v.ctx.need_ino, CSV_EX);
+	f.ino = v.ctx.need_ino;
 	VOL_OK(&v, csv_create(&v.ctx, d, r.from, &file, &attr, NULL));
+	assert_int_equal(attr.ref.ino, f.ino);
 	f = attr.ref;
-	hold(&h, CSV_RES_INODE, f.ino, CSV_EX);
 	VOL_OK(&v, csv_link(&v.ctx, f, d, "h", NULL, NULL));
 	VOL_OK(&v, csv_unlink(&v.ctx, d, "h", f, NULL, NULL));
 	hold(&h, CSV_RES_INODE, e.ino, CSV_EX);
