@@ -6,10 +6,12 @@
 
 static bool apply_join(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
+	uint64_t client = csv_get64(r);
+
 	if (!csv_get_end(r))
 		return false;
 	if (!csv_place_bound(sp, sender))
-		csv_place_new(sp, sender);
+		csv_place_new(sp, sender, client);
 	m->view_dirty = true;
 	return true;
 }

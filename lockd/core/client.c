@@ -30,6 +30,7 @@ void csv_local_join(struct csv_machine *m, struct csv_local *c)
 	struct csv_wbuf w = csv_op_begin(m, CSV_G_JOIN, c->uuid);
 
 	csv_put_str(&w, c->name);
+	csv_put64(&w, c->id);
 	csv_op_submit(m, &w);
 }
 

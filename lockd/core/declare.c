@@ -58,6 +58,7 @@ static void take_over(struct csv_space *sp, struct csv_place *p, uint32_t slot, 
 bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_slot now = { .nodeid = sender };
+	uint64_t client = csv_get64(r);
 	uint32_t slot = csv_get32(r);
 	struct csv_place *p;
 	struct csv_slot *s;
@@ -73,7 +74,8 @@ bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space
 	if (p && p->slot != CSV_NO_SLOT)
 		return true; /* a declaration sent twice */
 	if (!p)
-		p = csv_place_new(sp, sender);
+		p = csv_place_new(sp, sender, client);
+	p->client = client;
 	s = &sp->slot[slot];
 	m->view_dirty = true;
 	if (!acceptable(s, sender, now.incarnation)) {
@@ -250,6 +252,7 @@ void csv_declare_local(struct csv_machine *m, struct csv_local *c)
 	struct csv_wbuf w = csv_op_begin(m, CSV_G_REATTACH, c->uuid);
 
 	csv_put_str(&w, c->name);
+	csv_put64(&w, c->id);
 	csv_put32(&w, c->slot.slot);
 	csv_put32(&w, c->slot.incarnation);
 	csv_put64(&w, c->slot.pr_key);

@@ -84,9 +84,12 @@ struct csv_local *csv_local_of(struct csv_machine *m, const uint8_t *uuid)
  */
 struct csv_local *csv_local_at(struct csv_machine *m, const struct csv_space *sp, const struct csv_place *p)
 {
+	struct csv_local *c;
+
 	if (!p || !p->bound || p->nodeid != m->cfg.nodeid || m->phase == CSV_PHASE_LOADING)
 		return NULL;
-	return csv_local_of(m, sp->uuid);
+	c = csv_local_by_id(m, p->client);
+	return c && c->phase != CSV_LOCAL_FENCED ? c : NULL;
 }
 
 struct csv_hold *csv_hold_find(const struct csv_local *c, struct csv_res res)

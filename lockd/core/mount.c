@@ -204,6 +204,7 @@ bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *
 	struct csv_place *p = csv_place_bound(sp, sender);
 	struct csv_local *c;
 	struct csv_slot *s;
+	uint64_t client;
 
 	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
 		return false;
@@ -211,8 +212,9 @@ bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *
 	if (!p || p->slot != slot || s->life != CSV_LIFE_LIVE || s->incarnation != incarnation)
 		return true;
 	csv_act_log(m, CSV_LOG_INFO, "volume %s: node %s has given up slot %u", sp->name, s->node, slot);
+	client = p->client;
 	csv_slot_free(m, sp, slot);
-	c = csv_local_at(m, sp, csv_place_new(sp, sender));
+	c = csv_local_at(m, sp, csv_place_new(sp, sender, client));
 	if (c) {
 		c->phase = CSV_LOCAL_DETACHED;
 		csv_local_done(m, c, seq);

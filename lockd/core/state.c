@@ -95,12 +95,13 @@ struct csv_space *csv_space_make(struct csv_state *s, const uint8_t *uuid, const
 	return sp;
 }
 
-struct csv_place *csv_place_new(struct csv_space *sp, uint32_t nodeid)
+struct csv_place *csv_place_new(struct csv_space *sp, uint32_t nodeid, uint64_t client)
 {
 	struct csv_place *p = must_calloc(sizeof(*p));
 
 	p->id = sp->next_place++;
 	p->nodeid = nodeid;
+	p->client = client;
 	p->slot = CSV_NO_SLOT;
 	p->bound = true;
 	csv_list_init(&p->locks);

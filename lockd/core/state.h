@@ -62,6 +62,7 @@ struct csv_place {
 	struct csv_list link; /* csv_space.places, by id */
 	uint32_t id;	      /* csv_space.next_place when it came: never used again */
 	uint32_t nodeid;
+	uint64_t client;       /* its node's number of its csvfs: tells one from the next */
 	uint32_t slot;	       /* CSV_NO_SLOT: not attached */
 	bool bound;	       /* its csvfs is connected to a member; at most one bound place a node */
 	bool redeclared;       /* came by REATTACH: did not look at the slot table */
@@ -139,7 +140,7 @@ static inline struct csv_space *csv_space_of(struct csv_omap_node *n)
 #define csv_for_each_space(sp, s)                                                                                      \
 	for ((sp) = csv_space_of(csv_omap_first(&(s)->spaces)); (sp); (sp) = csv_space_of(csv_omap_next(&(sp)->node)))
 
-struct csv_place *csv_place_new(struct csv_space *sp, uint32_t nodeid);
+struct csv_place *csv_place_new(struct csv_space *sp, uint32_t nodeid, uint64_t client);
 struct csv_place *csv_place_bound(const struct csv_space *sp, uint32_t nodeid);
 struct csv_place *csv_place_by_id(const struct csv_space *sp, uint32_t id);
 void csv_place_free(struct csv_space *sp, struct csv_place *p); /* with its locks and byte ranges */

@@ -46,6 +46,7 @@ static void write_places(struct csv_wbuf *w, const struct csv_space *sp)
 		csv_put8(w, 1);
 		csv_put32(w, p->id);
 		csv_put32(w, p->nodeid);
+		csv_put64(w, p->client);
 		csv_put32(w, p->slot);
 		csv_put8(w, p->bound);
 		csv_put8(w, p->redeclared);
@@ -194,10 +195,11 @@ static bool read_places(struct csv_rbuf *r, struct csv_space *sp)
 	uint32_t next = sp->next_place;
 
 	while (csv_get8(r)) {
-		struct csv_place *p = csv_place_new(sp, 0);
+		struct csv_place *p = csv_place_new(sp, 0, 0);
 
 		p->id = csv_get32(r);
 		p->nodeid = csv_get32(r);
+		p->client = csv_get64(r);
 		p->slot = csv_get32(r);
 		p->bound = csv_get8(r);
 		p->redeclared = csv_get8(r);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What must hold, whatever happens. */
+#include <stdlib.h>
+
+#include "tests/sim/sim.h"
+
+#define POINTS 16384u
+
+/* A csvfs that may still use what it holds: it has not ended, and the LUN takes its writes. */
+static bool in_use(const struct sim *s, const struct sim_fs *fs)
+{
+	return fs->state != FS_DEAD && sim_key_registered(s, fs->key);
+}
+
+void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
+{
+	const struct sim_home *h = &s->disk.home[inode];
+
+	sim_trace(s, "n%u gets inode %u %s, home %llu, acked %llu", n + 1, inode, csv_mode_name(mode),
+		  (unsigned long long)h->version, (unsigned long long)s->disk.acked[inode]);
+	if (!in_use(s, &s->node[n].fs))
+		return; /* it is fenced and only does not know yet */
+	for (unsigned i = 0; i < s->nnodes; i++) {
+		const struct sim_fs *o = &s->node[i].fs;
+
+		if (i != n && in_use(s, o) && !csv_mode_compatible(o->lock[inode].held, mode))
+			sim_fail(s, "inode %u: node %u gets %s while node %u has %s", inode, n + 1,
+				 csv_mode_name(mode), i + 1, csv_mode_name(o->lock[inode].held));
+	}
+	if (h->writing)
+		sim_fail(s, "inode %u: node %u gets %s while its home block is being written", inode, n + 1,
+			 csv_mode_name(mode));
+	if (h->version < s->disk.acked[inode])
+		sim_fail(s, "inode %u: node %u finds version %llu, %llu was acknowledged", inode, n + 1,
+			 (unsigned long long)h->version, (unsigned long long)s->disk.acked[inode]);
+}
+
+void sim_check_range(struct sim *s, unsigned n)
+{
+	const struct sim_fs *a = &s->node[n].fs;
+
+	for (unsigned i = 0; i < s->nnodes; i++) {
+		const struct sim_fs *b = &s->node[i].fs;
+
+		if (i != n && in_use(s, a) && in_use(s, b) && b->range.held && (a->range.write || b->range.write))
+			sim_fail(s, "nodes %u and %u have conflicting byte ranges", n + 1, i + 1);
+	}
+}
+
+/* Equal chains, equal states. */
+void sim_check_point(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	uint64_t chain = m->state.chain, digest;
+	struct sim_point *p = &s->points[chain % POINTS];
+
+	if (m->phase != CSV_PHASE_FORMED || (chain & 3))
+		return;
+	digest = csv_machine_digest(m);
+	if (p->chain == chain && p->digest != digest)
+		sim_fail(s, "node %u: state differs from another member's at the same point of the order", n + 1);
+	*p = (struct sim_point){ chain, digest };
+}
+
+/* A member's state, for the trace. */
+static void sim_trace_state(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	const struct csv_space *sp;
+	struct csv_omap_node *o;
+	struct csv_list *pos;
+
+	if (!m || !s->tracing)
+		return;
+	csv_for_each_space(sp, &m->state) {
+		sim_trace(s, "n%u: verified %d verifier %d recoverer %d round %u quorate %d", n + 1, sp->verified,
+			  (int)sp->verifier, (int)sp->rec, sp->round, m->quorate);
+		for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+			if (sp->slot[i].life != CSV_LIFE_FREE)
+				sim_trace(s, "n%u: slot %u.%u node %u life %d step %d asked %d", n + 1, i,
+					  sp->slot[i].incarnation, sp->slot[i].nodeid, sp->slot[i].life,
+					  sp->slot[i].step, sp->slot[i].asked);
+		}
+		for (o = csv_omap_first(&sp->rsbs); o; o = csv_omap_next(o)) {
+			const struct csv_rsb *r = csv_rsb_of(o);
+			const struct csv_list *heads[] = { &r->holders, &r->waiters };
+
+			for (unsigned k = 0; k < 2; k++) {
+				csv_list_for_each(pos, heads[k]) {
+					const struct csv_lkb *l = csv_list_entry(pos, const struct csv_lkb, link);
+
+					sim_trace(s, "n%u: %s %llu %s node %u slot %d %s", n + 1,
+						  csv_res_type_name(r->res.type), (unsigned long long)r->res.id,
+						  k ? "waits" : "holds", l->place->nodeid, (int)l->place->slot,
+						  csv_mode_name(l->mode));
+				}
+			}
+		}
+	}
+}
+
+static void check_waits(struct sim *s, unsigned n, const struct sim_lock *l, const char *what, uint32_t id)
+{
+	if (l->want != CSV_NL && s->now - l->since > 10000 * SIM_MS)
+		sim_fail(s, "node %u waits for %s %u since %llu ms, the faults ended long ago", n + 1, what, id,
+			 (unsigned long long)((s->now - l->since) / SIM_MS));
+}
+
+/* All faults are long over: everybody is mounted, nothing is out, nobody waits. */
+void sim_check_end(struct sim *s)
+{
+	for (unsigned n = 0; n < s->nnodes; n++)
+		sim_trace_state(s, n);
+	for (unsigned n = 0; n < s->nnodes; n++) {
+		const struct sim_fs *fs = &s->node[n].fs;
+
+		if (!csv_machine_formed(s->node[n].m))
+			sim_fail(s, "node %u: no view", n + 1);
+		check_waits(s, n, &fs->mount, "mount", 0);
+		check_waits(s, n, &fs->slotlock, "slot", fs->slot);
+		for (uint32_t i = 1; i <= SIM_INODES; i++)
+			check_waits(s, n, &fs->lock[i], "inode", i);
+		if (fs->range.asked && s->now - fs->range.since > 10000 * SIM_MS)
+			sim_fail(s, "node %u: a byte-range request is not answered", n + 1);
+		if (fs->state != FS_RUN && s->now - fs->state_since > 10000 * SIM_MS)
+			sim_fail(s, "node %u: csvfs is stuck in state %d", n + 1, fs->state);
+		if (fs->state == FS_RUN && (fs->view.out || fs->view.frozen))
+			sim_fail(s, "node %u: the volume is still frozen, out %#llx", n + 1,
+				 (unsigned long long)fs->view.out);
+		if (fs->state == FS_RUN && !sim_key_registered(s, fs->key))
+			sim_fail(s, "node %u runs on though it is fenced", n + 1);
+	}
+}
