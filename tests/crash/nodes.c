@@ -78,3 +78,42 @@ void crash_run_home_image(struct crash *c)
 			usleep(200);
 	}
 }
+
+#define WRAP_FILES 84u
+
+/* One transaction that changes each of the files, in a way that no name shows. */
+static void touch_all(struct crash *c, const struct csv_iref *ref, unsigned n)
+{
+	struct csv_fs *fs = &c->me->fs;
+	struct csv_txn *txn;
+	struct csv_buf *buf;
+
+	crash_begin_op(c, false, "touch %u files", n);
+	if (!crash_expect(c, csv_txn_begin(fs, n, &txn), "begin"))
+		return;
+	for (unsigned i = 0; i < n && crash_expect(c, csv_inode_get(fs, ref[i], &buf), "inode"); i++) {
+		if (crash_expect(c, csv_txn_dirty(txn, buf), "dirty"))
+			csv_inode_of(buf)->atime = csv_now(fs);
+		csv_buf_put(fs, buf);
+	}
+	csv_txn_end(txn);
+	crash_end_op(c);
+}
+
+/* Transactions of more than half the journal: each takes the place of the one before as soon as that is home. */
+void crash_run_wrap(struct crash *c)
+{
+	struct csv_iref ref[WRAP_FILES];
+	char name[32];
+
+	for (unsigned i = 0; i < WRAP_FILES && crash_good(c); i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		crash_expect(c, crash_create(c, crash_root(c), name, S_IFREG | 0644, &ref[i]), "create");
+	}
+	for (unsigned i = 0; i < 20 && crash_good(c); i++) {
+		touch_all(c, ref, WRAP_FILES - crash_pick(c, 30));
+		some_changes(c, 2);
+		if (crash_pick(c, 3))
+			crash_commit(c);
+	}
+}

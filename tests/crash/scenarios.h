@@ -30,5 +30,7 @@ void crash_run_forged_header(struct crash *c);
 void crash_run_idle_node(struct crash *c);
 /* J5: images go home in the background while the running transaction changes their blocks again. */
 void crash_run_home_image(struct crash *c);
+/* J3: records take the place of others whose images have just gone home. */
+void crash_run_wrap(struct crash *c);
 
 #endif

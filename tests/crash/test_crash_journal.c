@@ -14,6 +14,7 @@
 
 CRASH_TEST(idle_node, 0)
 CRASH_TEST(home_image, 0)
+CRASH_TEST(wrap, 0)
 
 /* Several transactions in the journal, none home. */
 static void run_few(struct crash *c)
@@ -92,6 +93,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CRASH_UNIT(idle_node),
 		CRASH_UNIT(home_image),
+		CRASH_UNIT(wrap),
 		cmocka_unit_test(crash_journal_gap),
 	};
 
