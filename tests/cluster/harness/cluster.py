@@ -250,7 +250,7 @@ class Cluster:
         for node in self.nodes:
             if node.frozen:
                 node.thaw()
-            if self.use_csvfs and node.up and csvfs.volume_state(node) in (None, "failed"):
+            if self.use_csvfs and node.up and csvfs.volume_state(node) in csvfs.BAD_STATES:
                 node.kill()
         for node in self.nodes:
             self.start(node.name)

@@ -8,6 +8,9 @@ from .instance import BIN, MOUNT_POINT, VOLUME
 from .shell import tail, text_of
 from .wait import wait_until
 
+# States of a volume (None: not mounted) from which only a new start leads back.
+BAD_STATES = (None, "failed", "fenced", "withdrawn")
+
 _LOCKD_SOCKET = "/run/csvfs/lockd.sock"
 
 
