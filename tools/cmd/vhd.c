@@ -155,6 +155,8 @@ enum csv_err csv_cmd_vhd_create(struct csv_call *c)
 	struct stat st;
 	uint64_t size = 0;
 	enum csv_err err = parse_create(c, &path, &size);
+	struct csv_env *env = csv_env_system();
+	uint64_t start = env->mono_ns(env);
 	int fd;
 
 	if (err)
@@ -176,6 +178,7 @@ enum csv_err csv_cmd_vhd_create(struct csv_call *c)
 	csv_out_str(c->result, "type", "fixed");
 	csv_out_u64(c->result, "virtual_size", size);
 	csv_out_u64(c->result, "allocated", (uint64_t)st.st_blocks * 512);
+	json_object_set_new(c->result, "elapsed_ms", json_real((double)(env->mono_ns(env) - start) / 1e6));
 	return CSV_OK;
 }
 
