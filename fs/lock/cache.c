@@ -429,3 +429,9 @@ struct csv_lockctx *csv_locks_ctx(struct csv_locks *c)
 {
 	return &c->ctx;
 }
+
+void csv_locks_on_flush(struct csv_locks *c, csv_locks_flush_fn fn, void *arg)
+{
+	c->on_flush = fn;
+	c->on_flush_arg = arg;
+}

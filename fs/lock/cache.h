@@ -32,6 +32,11 @@ enum csv_err csv_locks_new(struct csv_fs *fs, struct csv_workq *workq, struct cs
 void csv_locks_free(struct csv_locks *locks);
 struct csv_lockctx *csv_locks_ctx(struct csv_locks *locks);
 
+/* Run in the worker before the row's flush, EX -> lower: what is pending in memory becomes journalled. Set before use.
+ */
+typedef enum csv_err (*csv_locks_flush_fn)(void *arg, struct csv_fs *fs, struct csv_res res);
+void csv_locks_on_flush(struct csv_locks *locks, csv_locks_flush_fn fn, void *arg);
+
 /* The volume is out (first call wins): parked operations fail, csv_hold() answers err, no lock goes down any more. */
 void csv_locks_out(struct csv_locks *locks, enum csv_err err);
 /*

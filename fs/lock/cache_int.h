@@ -57,6 +57,8 @@ struct csv_locks {
 	struct csv_workq *workq;
 	struct csv_engine *engine;
 	const struct csv_lock_row *rows;
+	csv_locks_flush_fn on_flush;
+	void *on_flush_arg;
 	pthread_mutex_t mutex;
 	pthread_cond_t timer_wake, idle;
 	pthread_t timer;

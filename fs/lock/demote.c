@@ -42,7 +42,9 @@ static void demote_work(struct csv_work *work)
 	enum csv_err err = CSV_OK;
 
 	/* res, mode and target do not change while the state is DEMOTING. */
-	if (l->mode == CSV_EX && row->flush)
+	if (l->mode == CSV_EX && c->on_flush)
+		err = c->on_flush(c->on_flush_arg, c->fs, l->res);
+	if (!err && l->mode == CSV_EX && row->flush)
 		err = row->flush(c->fs, l->res);
 	if (err) {
 		demote_failed(l, err);

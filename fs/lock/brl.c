@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/lock/brl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_MS 100
+
+enum req_state {
+	REQ_IDLE,
+	REQ_ASKED,   /* csvlockd has been asked */
+	REQ_WAITING, /* for a lock to go away */
+	REQ_DONE,    /* done() is on its way */
+};
+
+struct csv_ranges {
+	struct csv_ranges_cfg cfg;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;
+	pthread_t retry;
+	struct csv_brl_table *table;
+	struct csv_list reqs;	  /* ASKED and WAITING */
+	struct csv_list finished; /* done() to be called when the mutex is free */
+	uint64_t seq;
+	bool stop, out;
+};
+
+static bool decides_alone(struct csv_ranges *r, uint64_t ino)
+{
+	return !r->cfg.alone || r->cfg.alone(r->cfg.arg, ino);
+}
+
+static void finish(struct csv_ranges *r, struct csv_range_req *req, enum csv_err err)
+{
+	csv_list_del(&req->link);
+	req->waited = req->state != REQ_IDLE;
+	req->state = REQ_DONE;
+	req->err = (uint16_t)err;
+	csv_list_push_back(&r->finished, &req->link);
+}
+
+static void done_work(struct csv_work *work)
+{
+	struct csv_range_req *req = csv_list_entry(work, struct csv_range_req, work);
+
+	req->done(req, (enum csv_err)req->err);
+}
+
+/* Calls done() of what has finished, with the mutex released. */
+static void ranges_unlock(struct csv_ranges *r)
+{
+	while (!csv_list_empty(&r->finished)) {
+		struct csv_range_req *req = csv_list_entry(r->finished.next, struct csv_range_req, link);
+
+		csv_list_del(&req->link);
+		if (req->waited && r->cfg.workq) {
+			req->work.fn = done_work;
+			csv_workq_add(r->cfg.workq, &req->work);
+			continue;
+		}
+		pthread_mutex_unlock(&r->mutex);
+		req->done(req, (enum csv_err)req->err);
+		pthread_mutex_lock(&r->mutex);
+	}
+	pthread_mutex_unlock(&r->mutex);
+}
+
+static void to_msg(const struct csv_brl *b, uint32_t type, uint64_t seq, struct csv_msg *msg)
+{
+	memset(msg, 0, sizeof(*msg));
+	msg->type = type;
+	msg->seq = seq;
+	msg->brl = (struct csv_msg_brl){ .ino = b->ino,
+					 .gen = b->gen,
+					 .type = b->type,
+					 .handle = b->handle,
+					 .owner = b->owner,
+					 .start = b->start,
+					 .end = b->end,
+					 .pid = b->pid,
+					 .nodeid = b->node,
+					 .flock = b->flock };
+}
+
+/* NOTCONN is no error here: the request stays ASKED and csv_ranges_resend() sends it again. */
+static void ask(struct csv_ranges *r, struct csv_range_req *req)
+{
+	struct csv_msg msg;
+
+	req->state = REQ_ASKED;
+	req->seq = ++r->seq;
+	to_msg(&req->want, req->test ? CSV_MSG_BRL_TEST : CSV_MSG_BRL_SET, req->seq, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
+}
+
+static void wait_or_refuse(struct csv_ranges *r, struct csv_range_req *req)
+{
+	if (req->test || !req->wait) {
+		finish(r, req, req->err ? (enum csv_err)req->err : CSV_LOCKED);
+		return;
+	}
+	req->state = REQ_WAITING;
+	if (!decides_alone(r, req->want.ino))
+		pthread_cond_signal(&r->wake);
+}
+
+static void attempt(struct csv_ranges *r, struct csv_range_req *req);
+
+/* A lock has gone away: those who wait for ranges of the file try again, in the order in which they came. */
+static void retry_file(struct csv_ranges *r, uint64_t ino)
+{
+	struct csv_list *pos, *tmp;
+
+	csv_list_for_each_safe(pos, tmp, &r->reqs) {
+		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+		if (req->state == REQ_WAITING && (!ino || req->want.ino == ino))
+			attempt(r, req);
+	}
+}
+
+/*
+ * One try.  A conflict within this node needs no message.  Unlocking cannot fail, so the table forgets at once, and a
+ * lock replaced by a weaker one may let others in: both try the waiters again.
+ */
+static void attempt(struct csv_ranges *r, struct csv_range_req *req)
+{
+	bool alone = decides_alone(r, req->want.ino);
+
+	req->brl = req->want;
+	if (req->want.type != F_UNLCK && csv_brl_test(r->table, &req->want, &req->brl)) {
+		wait_or_refuse(r, req);
+		return;
+	}
+	if (!alone) {
+		ask(r, req);
+		return;
+	}
+	if (!req->test)
+		csv_brl_set(r->table, &req->want, NULL);
+	finish(r, req, CSV_OK);
+}
+
+static void start(struct csv_ranges *r, struct csv_range_req *req, bool test)
+{
+	pthread_mutex_lock(&r->mutex);
+	req->brl.node = r->cfg.nodeid;
+	req->want = req->brl;
+	req->test = test;
+	req->err = CSV_OK;
+	req->state = REQ_IDLE;
+	csv_list_push_back(&r->reqs, &req->link);
+	if (r->out)
+		finish(r, req, CSV_WITHDRAWN);
+	else if (!csv_brl_sound(&req->want))
+		finish(r, req, CSV_INVAL);
+	else
+		attempt(r, req);
+	if (!test && req->want.type != F_WRLCK)
+		retry_file(r, req->want.ino);
+	ranges_unlock(r);
+}
+
+void csv_range_set(struct csv_ranges *r, struct csv_range_req *req)
+{
+	start(r, req, false);
+}
+
+void csv_range_test(struct csv_ranges *r, struct csv_range_req *req)
+{
+	start(r, req, true);
+}
+
+void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
+{
+	pthread_mutex_lock(&r->mutex);
+	if (req->state == REQ_WAITING)
+		finish(r, req, CSV_INTR);
+	if (req->state == REQ_ASKED && req->wait) {
+		req->wait = false; /* csvlockd's answer decides: OK, or INTR */
+		req->err = CSV_INTR;
+	}
+	ranges_unlock(r);
+}
+
+void csv_range_drop(struct csv_ranges *r, uint64_t handle)
+{
+	struct csv_list *pos, *tmp;
+	struct csv_msg msg;
+	struct csv_brl b = { .node = r->cfg.nodeid, .handle = handle };
+
+	pthread_mutex_lock(&r->mutex);
+	csv_list_for_each_safe(pos, tmp, &r->reqs) {
+		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+		if (req->want.handle == handle && req->state == REQ_WAITING)
+			finish(r, req, CSV_INTR);
+	}
+	csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
+	if (r->cfg.send && !r->out) {
+		to_msg(&b, CSV_MSG_BRL_DROP, ++r->seq, &msg);
+		r->cfg.send(r->cfg.arg, &msg);
+	}
+	retry_file(r, 0);
+	ranges_unlock(r);
+}
+
+/* ---- csvlockd's side ------------------------------------------------------------ */
+
+static struct csv_range_req *asked_by_seq(struct csv_ranges *r, uint64_t seq)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &r->reqs) {
+		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+		if (req->state == REQ_ASKED && req->seq == seq)
+			return req;
+	}
+	return NULL;
+}
+
+static void from_msg(const struct csv_msg_brl *m, struct csv_brl *b)
+{
+	*b = (struct csv_brl){ m->ino,	 m->gen, m->nodeid, m->handle, m->owner,
+			       m->start, m->end, m->type,   m->pid,    m->flock };
+}
+
+void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg)
+{
+	struct csv_range_req *req;
+
+	pthread_mutex_lock(&r->mutex);
+	req = asked_by_seq(r, msg->seq);
+	if (req && msg->err == CSV_LOCKED) {
+		from_msg(&msg->brl, &req->brl);
+		wait_or_refuse(r, req);
+	} else if (req) {
+		if (!msg->err && !req->test) {
+			csv_brl_set(r->table, &req->want, NULL);
+			if (req->want.type != F_WRLCK)
+				retry_file(r, req->want.ino);
+		}
+		finish(r, req, msg->err < CSV_ERR_COUNT ? (enum csv_err)msg->err : CSV_PROTO);
+	}
+	ranges_unlock(r);
+}
+
+/* Tells csvlockd a lock that stands here; its answer bears number 0 and is ignored: the lock is ours already. */
+static void tell_one(void *arg, const struct csv_brl *b)
+{
+	struct csv_ranges *r = arg;
+	struct csv_msg msg;
+
+	if (decides_alone(r, b->ino))
+		return;
+	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
+}
+
+void csv_ranges_resend(struct csv_ranges *r)
+{
+	struct csv_list *pos, *tmp;
+
+	pthread_mutex_lock(&r->mutex);
+	csv_brl_walk(r->table, tell_one, r);
+	csv_list_for_each_safe(pos, tmp, &r->reqs) {
+		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+		if (req->state == REQ_ASKED)
+			ask(r, req);
+	}
+	ranges_unlock(r);
+}
+
+static void tell_always(void *arg, const struct csv_brl *b)
+{
+	struct csv_ranges *r = arg;
+	struct csv_msg msg;
+
+	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
+}
+
+void csv_ranges_to_cluster(struct csv_ranges *r, uint64_t ino, uint32_t gen)
+{
+	pthread_mutex_lock(&r->mutex);
+	if (r->cfg.send)
+		csv_brl_walk_file(r->table, ino, gen, tell_always, r);
+	ranges_unlock(r);
+}
+
+void csv_ranges_out(struct csv_ranges *r)
+{
+	pthread_mutex_lock(&r->mutex);
+	r->out = true;
+	while (!csv_list_empty(&r->reqs))
+		finish(r, csv_list_entry(r->reqs.next, struct csv_range_req, link), CSV_WITHDRAWN);
+	ranges_unlock(r);
+}
+
+/* csvlockd does not say when a lock goes away elsewhere: requests that wait for that ask again. */
+static void *retry_thread(void *arg)
+{
+	struct csv_ranges *r = arg;
+
+	pthread_mutex_lock(&r->mutex);
+	while (!r->stop) {
+		struct csv_list *pos;
+		bool waiting = false;
+		struct timespec ts;
+
+		csv_list_for_each(pos, &r->reqs)
+			waiting |= csv_list_entry(pos, struct csv_range_req, link)->state == REQ_WAITING;
+		if (!waiting || !r->cfg.send) {
+			pthread_cond_wait(&r->wake, &r->mutex);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_nsec += RETRY_MS * 1000000l;
+		ts.tv_sec += ts.tv_nsec / 1000000000l;
+		ts.tv_nsec %= 1000000000l;
+		if (pthread_cond_timedwait(&r->wake, &r->mutex, &ts) != ETIMEDOUT || r->stop)
+			continue;
+		retry_file(r, 0);
+		ranges_unlock(r);
+		pthread_mutex_lock(&r->mutex);
+	}
+	pthread_mutex_unlock(&r->mutex);
+	return NULL;
+}
+
+enum csv_err csv_ranges_new(const struct csv_ranges_cfg *cfg, struct csv_ranges **out)
+{
+	struct csv_ranges *r = calloc(1, sizeof(*r));
+	pthread_condattr_t attr;
+
+	if (!r)
+		return CSV_NOMEM;
+	r->cfg = *cfg;
+	pthread_mutex_init(&r->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	csv_list_init(&r->reqs);
+	csv_list_init(&r->finished);
+	r->table = csv_brl_new();
+	if (pthread_create(&r->retry, NULL, retry_thread, r)) {
+		csv_brl_free(r->table);
+		free(r);
+		return CSV_NOMEM;
+	}
+	*out = r;
+	return CSV_OK;
+}
+
+void csv_ranges_free(struct csv_ranges *r)
+{
+	if (!r)
+		return;
+	pthread_mutex_lock(&r->mutex);
+	r->stop = true;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->mutex);
+	pthread_join(r->retry, NULL);
+	csv_brl_free(r->table);
+	pthread_cond_destroy(&r->wake);
+	pthread_mutex_destroy(&r->mutex);
+	free(r);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Byte-range locks (POSIX, OFD, flock) for fs/fuse, without blocking a thread.
+ *
+ * Every lock of this node's handles stands in a table here (lib/brl.h).  For files whose
+ * lease this mount holds, and with lock=local, that table decides alone; for all others
+ * csvlockd decides, and the table is its image.  A request that may wait is tried again
+ * whenever a lock goes away here, and ten times a second where csvlockd decides.
+ */
+#ifndef CSV_LOCK_BRL_H
+#define CSV_LOCK_BRL_H
+
+#include "csv/proto.h"
+#include "lib/brl.h"
+#include "lib/list.h"
+#include "lib/workq.h"
+
+struct csv_ranges;
+
+struct csv_ranges_cfg {
+	uint32_t nodeid;
+	struct csv_workq *workq; /* done() of requests that had to wait runs there; NULL: in whatever thread */
+	/* Does this node decide alone for the file? NULL: always (lock=local). Called under no lock but the table's. */
+	bool (*alone)(void *arg, uint64_t ino);
+	/* Sends a record to csvlockd; NULL with alone NULL. NOTCONN: sent again by csv_ranges_resend(). */
+	enum csv_err (*send)(void *arg, const struct csv_msg *msg);
+	void *arg;
+};
+enum csv_err csv_ranges_new(const struct csv_ranges_cfg *cfg, struct csv_ranges **r);
+void csv_ranges_free(struct csv_ranges *r); /* no request is under way */
+
+struct csv_range_req {
+	struct csv_brl brl; /* in; node is filled in; after LOCKED or TEST: whose lock is in the way */
+	bool wait;	    /* set: wait until it can be had (F_SETLKW) */
+	/*
+	 * Once, from within the call or any other thread.  set: OK; LOCKED; INTR (cancelled);
+	 * INVAL; WITHDRAWN. test: OK (nobody is in the way) or LOCKED.
+	 */
+	void (*done)(struct csv_range_req *req, enum csv_err err);
+	/* private */
+	struct csv_list link;
+	struct csv_work work;
+	bool waited;
+	uint64_t seq;
+	struct csv_brl want;
+	uint16_t err;
+	uint8_t state, test;
+};
+void csv_range_set(struct csv_ranges *r, struct csv_range_req *req);
+void csv_range_test(struct csv_ranges *r, struct csv_range_req *req);
+/* INTERRUPT: a waiting request ends with INTR; one that is just being answered ends as it does. */
+void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req);
+/* RELEASE: all locks of the handle are gone; requests of the handle that wait end with INTR. */
+void csv_range_drop(struct csv_ranges *r, uint64_t handle);
+
+/* For the link to csvlockd: BRL_RESULT; connected again; the volume is out. */
+void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg);
+void csv_ranges_resend(struct csv_ranges *r);
+void csv_ranges_out(struct csv_ranges *r);
+/* The lease of the file is given back: its locks are csvlockd's to know from now on. */
+void csv_ranges_to_cluster(struct csv_ranges *r, uint64_t ino, uint32_t gen);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CSV_LOCK_HANDOFF_INT_H
+#define CSV_LOCK_HANDOFF_INT_H
+
+#include "fs/lock/handoff.h"
+#include "migrate/target/agent.h"
+
+struct ho_file {
+	struct csv_iref ref;
+	uint64_t block; /* of its lease; 0: not looked up yet */
+	uint64_t epoch, size;
+	struct csv_lease_ref *share; /* destination: ours, until the handoff is finished */
+};
+
+/* One handoff. The thread's alone, but for what `mutex` of csv_handoffs covers: link, ino's, undecided, armed. */
+struct ho_bundle {
+	struct csv_list link;
+	uint8_t id[CSV_HO_ID];
+	char vm[CSV_VMNAME_MAX + 1];
+	struct csv_ho_life src, dst;
+	unsigned nfiles;
+	struct ho_file file[CSV_HO_FILES_MAX];
+	unsigned nranges;
+	struct csv_msg_brl range[CSV_HO_BRLS_MAX]; /* of the COMMIT or ACTIVATE that runs */
+	struct csv_ho_agent agent;
+	bool undecided, armed;
+	struct csv_ho_times times;
+	enum csv_err err; /* of the job that said no */
+	char why[CSV_HO_WHY_MAX];
+	enum csv_ho_event_type found; /* RESOLVE */
+};
+
+struct csv_handoffs {
+	struct csv_handoffs_cfg cfg;
+	struct csv_gates *gates;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool stop;
+	struct csv_list bundles;
+	struct csv_list orders; /* to be carried out */
+	struct csv_list marks;	/* run marks asked for */
+	struct ho_order *parts; /* of the order that is coming in; the link's thread's */
+};
+
+/* handoff_job.c: runs a job to its end; files' epochs and sizes, times, err and why are filled in. */
+enum csv_ho_job_end csv_ho_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_verb verb);
+/* H6: the run mark of one image, durable. */
+enum csv_err csv_ho_mark_run(struct csv_handoffs *hs, uint64_t ino);
+void csv_ho_drop_shares(struct csv_handoffs *hs, struct ho_bundle *b);
+
+#endif
