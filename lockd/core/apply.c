@@ -43,12 +43,16 @@ static const struct apply_row {
 	[CSV_G_BRL_DROP] = { csv_apply_brl_drop, false },
 };
 
-/* What decides which waiters may be granted, beside the holders. */
-static unsigned gate_of(const struct csv_space *sp)
+/* What decides which waiters may be granted, beside the holders: equal gates, nothing to look at again. */
+static uint64_t gate_of(const struct csv_space *sp)
 {
-	return csv_space_frozen(sp) | (unsigned)csv_space_any(sp, CSV_LIFE_BIT(LIVE)) << 1 |
-	       (unsigned)csv_space_any(sp, CSV_LIFE_BIT(OUT)) << 2 |
-	       (unsigned)csv_space_any(sp, CSV_LIFE_BIT(ATTACHING) | CSV_LIFE_BIT(DECLARING)) << 3;
+	uint64_t gate = csv_space_frozen(sp);
+
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		if (sp->slot[i].life != CSV_LIFE_FREE)
+			gate = csv_mix64(gate, (uint64_t)i << 8 | sp->slot[i].life);
+	}
+	return gate;
 }
 
 void csv_settle(struct csv_machine *m, struct csv_space *sp)
@@ -67,7 +71,7 @@ static bool apply_space(struct csv_machine *m, uint32_t sender, enum csv_group_k
 	char name[CSV_VOLNAME_MAX + 1];
 	struct csv_space *sp;
 	uint8_t uuid[16];
-	unsigned gate;
+	uint64_t gate;
 
 	csv_get(r, uuid, sizeof(uuid));
 	if (row->new_volume)

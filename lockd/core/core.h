@@ -87,7 +87,7 @@ struct csv_local {
 	struct csv_list brl_asks;
 	bool viewed;
 	struct csv_msg_view view; /* last one sent */
-	struct csv_ho_msg *ho;      /* answer to a handoff order, as far as it came; or NULL */
+	struct csv_ho_msg *ho;	  /* answer to a handoff order, as far as it came; or NULL */
 };
 
 enum csv_timer_kind { CSV_TIMER_EXPIRE, CSV_TIMER_RETRY, CSV_TIMER_VERIFY };
@@ -192,6 +192,8 @@ bool csv_apply_declared(struct csv_machine *m, uint32_t sender, struct csv_space
 void csv_declare_local(struct csv_machine *m, struct csv_local *c);
 /* After the state was exchanged for another one: every local csvfs declares again, or is closed if it has no slot. */
 void csv_declare_all(struct csv_machine *m);
+/* Those who had to answer orders first, and have. */
+void csv_declare_waiting(struct csv_machine *m);
 
 /* ---- lockd/engine/cpg_space.c: locks ---- */
 bool csv_apply_lock(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);

@@ -270,6 +270,18 @@ void csv_declare_local(struct csv_machine *m, struct csv_local *c)
 	csv_local_resubmit(m, c);
 }
 
+void csv_declare_waiting(struct csv_machine *m)
+{
+	struct csv_list *pos, *tmp;
+
+	csv_list_for_each_safe(pos, tmp, &m->locals) {
+		struct csv_local *c = csv_list_entry(pos, struct csv_local, link);
+
+		if (c->redeclare && !c->orders)
+			csv_declare_local(m, c);
+	}
+}
+
 static bool holds_any(const struct csv_local *c)
 {
 	struct csv_omap_node *n;

@@ -242,35 +242,66 @@ bool csv_apply_gone(struct csv_machine *m, uint32_t sender, struct csv_space *sp
 }
 
 /*
+ * A slot of which the disk knows a later life than we do: a group that was quorate without us recovered the one we
+ * know, and what it held is nobody's any more.  Not while an order for it is outstanding: who found it will find it
+ * again.
+ */
+static void replace_life(struct csv_machine *m, struct csv_space *sp, const struct csv_msg_slot *found)
+{
+	struct csv_slot *s = &sp->slot[found->slot];
+
+	if (s->life == CSV_LIFE_OUT && (s->step == CSV_STEP_FENCING || s->step == CSV_STEP_REPLAYING)) {
+		sp->verifier = CSV_NO_SLOT; /* its answer does not count */
+		return;
+	}
+	if (s->life != CSV_LIFE_OUT)
+		csv_slot_out(m, sp, found->slot, "the disk knows a later life of it");
+	if (s->place)
+		csv_place_free(sp, s->place);
+	s->asked = s->was_rec = false;
+	s->step = CSV_STEP_WAIT;
+	fill_slot(s, found);
+	m->view_dirty = true;
+	csv_space_kick(m, sp);
+}
+
+/*
  * Found on disk by a mounter, or by the verifier.  The node of the slot may be a member whose csvfs is only about to
  * declare itself (after all csvlockds were restarted); it gets the re-attach time.  Not so the sender's own node: its
  * one csvfs of this volume is the sender.
  */
+static void found_dirty(struct csv_machine *m, struct csv_space *sp, uint32_t sender, const struct csv_msg_slot *found)
+{
+	struct csv_slot *s = &sp->slot[found->slot];
+
+	if (s->life == CSV_LIFE_FREE) {
+		bool wait = found->nodeid != sender && csv_state_member(&m->state, found->nodeid) >= 0;
+
+		slot_reset(s);
+		fill_slot(s, found);
+		s->episode++;
+		m->view_dirty = true;
+		if (wait)
+			s->life = CSV_LIFE_LOST;
+		else
+			csv_slot_out(m, sp, found->slot, "not clean on disk");
+	} else if (found->incarnation > s->incarnation) {
+		replace_life(m, sp, found);
+	} else if (s->life == CSV_LIFE_LOST && s->nodeid == sender && s->incarnation == found->incarnation) {
+		csv_slot_out(m, sp, found->slot, "its csvfs has gone");
+	}
+}
+
 bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_local *c = csv_local_at(m, sp, csv_place_bound(sp, sender));
 	struct csv_msg_slot found;
-	struct csv_slot *s;
 	uint64_t seq;
 
 	if (!get_slot(r, &found, &seq))
 		return false;
-	s = &sp->slot[found.slot];
-	if (s->life == CSV_LIFE_FREE) {
-		bool wait = found.nodeid != sender && csv_state_member(&m->state, found.nodeid) >= 0;
-
-		slot_reset(s);
-		fill_slot(s, &found);
-		s->episode++;
-		if (wait)
-			s->life = CSV_LIFE_LOST;
-		else
-			csv_slot_out(m, sp, found.slot, "not clean on disk");
-		m->view_dirty = true;
-	} else if (s->life == CSV_LIFE_LOST && s->nodeid == sender && s->incarnation == found.incarnation) {
-		csv_slot_out(m, sp, found.slot, "its csvfs has gone");
-	}
-	if (c) {
+	found_dirty(m, sp, sender, &found);
+	if (c && c->phase != CSV_LOCAL_FENCED) {
 		csv_views_flush(m);
 		csv_local_done(m, c, seq);
 	}

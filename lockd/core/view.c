@@ -231,6 +231,7 @@ static void set_members(struct csv_machine *m, const bool *in_line)
 static void enter_view(struct csv_machine *m, const bool *in_line)
 {
 	struct csv_state *s = &m->state;
+	bool unsure = m->quorate && !s->cont;
 	struct csv_space *sp;
 
 	set_members(m, in_line);
@@ -241,6 +242,10 @@ static void enter_view(struct csv_machine *m, const bool *in_line)
 		s->gen++;
 	csv_for_each_space(sp, s)
 	{
+		if (unsure) { /* others may have been quorate, and have died: only the disk knows */
+			sp->verified = false;
+			sp->verifier = CSV_NO_SLOT;
+		}
 		for (unsigned i = 0; i < CSV_SLOTS_MAX; i++)
 			sp->slot[i].seen = 0;
 		csv_settle(m, sp);
@@ -300,6 +305,7 @@ void csv_view_formed(struct csv_machine *m)
 	csv_act_log(m, CSV_LOG_INFO, "view %016llx: %u members, %s", (unsigned long long)m->state.vid,
 		    m->state.nmembers, m->quorate ? "quorate" : "no quorum");
 	csv_fifo_resend(m);
+	csv_declare_waiting(m);
 	csv_mount_seen_again(m);
 	csv_expire_down(m);
 	csv_for_each_space(sp, &m->state) csv_timers_arm(m, sp);

@@ -110,10 +110,10 @@ bool csv_get_end(const struct csv_rbuf *r)
 
 uint64_t csv_mix64(uint64_t h, uint64_t v)
 {
-	h ^= v;
+	h = h * 0xd1342543de82ef95ull + v + 0x9e3779b97f4a7c15ull;
 	h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ull;
 	h = (h ^ (h >> 27)) * 0x94d049bb133111ebull;
-	return (h ^ (h >> 31)) + 0x9e3779b97f4a7c15ull;
+	return h ^ (h >> 31);
 }
 
 uint64_t csv_mix(uint64_t h, const void *data, size_t len)

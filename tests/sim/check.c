@@ -24,8 +24,8 @@ void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mo
 		const struct sim_fs *o = &s->node[i].fs;
 
 		if (i != n && in_use(s, o) && !csv_mode_compatible(o->lock[inode].held, mode))
-			sim_fail(s, "inode %u: node %u gets %s while node %u has %s", inode, n + 1,
-				 csv_mode_name(mode), i + 1, csv_mode_name(o->lock[inode].held));
+			sim_fail(s, "inode %u: node %u gets %s while node %u has %s", inode, n + 1, csv_mode_name(mode),
+				 i + 1, csv_mode_name(o->lock[inode].held));
 	}
 	if (h->writing)
 		sim_fail(s, "inode %u: node %u gets %s while its home block is being written", inode, n + 1,
@@ -63,7 +63,7 @@ void sim_check_point(struct sim *s, unsigned n)
 }
 
 /* A member's state, for the trace. */
-static void sim_trace_state(struct sim *s, unsigned n)
+static void trace_state(struct sim *s, unsigned n)
 {
 	const struct csv_machine *m = s->node[n].m;
 	const struct csv_space *sp;
@@ -72,7 +72,8 @@ static void sim_trace_state(struct sim *s, unsigned n)
 
 	if (!m || !s->tracing)
 		return;
-	csv_for_each_space(sp, &m->state) {
+	csv_for_each_space(sp, &m->state)
+	{
 		sim_trace(s, "n%u: verified %d verifier %d recoverer %d round %u quorate %d", n + 1, sp->verified,
 			  (int)sp->verifier, (int)sp->rec, sp->round, m->quorate);
 		for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
@@ -110,7 +111,11 @@ static void check_waits(struct sim *s, unsigned n, const struct sim_lock *l, con
 void sim_check_end(struct sim *s)
 {
 	for (unsigned n = 0; n < s->nnodes; n++)
-		sim_trace_state(s, n);
+		trace_state(s, n);
+	for (unsigned i = 0; i < SIM_SLOTS; i++)
+		sim_trace(s, "lun: slot %u.%u state %d node %u key %llu %s", i, s->disk.slot[i].incarnation,
+			  (int)s->disk.slot[i].state, s->disk.slot[i].node, (unsigned long long)s->disk.slot[i].key,
+			  sim_key_registered(s, s->disk.slot[i].key) ? "registered" : "gone");
 	for (unsigned n = 0; n < s->nnodes; n++) {
 		const struct sim_fs *fs = &s->node[n].fs;
 

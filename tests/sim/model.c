@@ -91,7 +91,8 @@ static void start_event(struct sim *s, uint64_t n, uint64_t b, void *data);
 
 static void start_later(struct sim *s, unsigned n)
 {
-	sim_at(s, (100 + sim_rand(s, 500)) * SIM_MS, (int)n, &s->node[n].life, start_event, n, s->node[n].fs.life, NULL);
+	sim_at(s, (100 + sim_rand(s, 500)) * SIM_MS, (int)n, &s->node[n].life, start_event, n, s->node[n].fs.life,
+	       NULL);
 }
 
 /* The process is gone, its commands are not. */
@@ -254,7 +255,8 @@ static unsigned report_dirty(struct sim *s, unsigned n)
 		const struct sim_dslot *d = &s->disk.slot[i];
 		struct csv_msg msg = { .type = CSV_MSG_DIRTY };
 
-		if (i == fs->slot || d->state == SIM_CLEAN || (fs->view.live >> i & 1))
+		if (i == fs->slot || d->state == SIM_CLEAN ||
+		    ((fs->view.live >> i & 1) && fs->view.incarnation[i] == d->incarnation))
 			continue;
 		msg.slot.slot = i;
 		msg.slot.incarnation = d->incarnation;
@@ -272,11 +274,7 @@ static void mount_if_recovered(struct sim *s, unsigned n)
 {
 	struct sim_fs *fs = &s->node[n].fs;
 
-	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
-		if (i != fs->slot && s->disk.slot[i].state != SIM_CLEAN && !(fs->view.live >> i & 1))
-			return;
-	}
-	if (fs->view.out)
+	if (fs->view.out || report_dirty(s, n))
 		return;
 	tell_unlock(s, n, CSV_RES_MOUNT, 0, &fs->mount, CSV_NL);
 	set_state(s, n, FS_RUN);

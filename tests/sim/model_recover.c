@@ -2,9 +2,10 @@
 /*
  * A csvfs that was told to fence a slot or to replay its journal.
  *
- * FENCE: mark, preempt the key, see that it is gone and our own still there, mark again (F5).  REPLAY: every record that
- * is newer than its home block is written home, unless the block is torn and a live holder says that it is its; when all
- * are home the slot is marked clean.  An answer is given only when no command of the order is on its way any more (F4).
+ * FENCE: mark, preempt the key, see that it is gone and our own still there, mark again (F5).  REPLAY: every record
+ * that is newer than its home block is written home, unless the block is torn and a live holder says that it is its;
+ * when all are home the slot is marked clean.  An answer is given only when no command of the order is on its way any
+ * more (F4).
  */
 #include "tests/sim/sim.h"
 
@@ -85,8 +86,8 @@ static void marked(struct sim *s, unsigned n, const struct sim_command *c, bool 
 		finish(s, n, c->slot, CSV_FENCED);
 		return;
 	}
-	sim_at(s, 1000 + sim_rand(s, !s->calm && sim_chance(s, 10) ? 2000000 : 3000), (int)n, &s->node[n].fs.life, preempt, n,
-	       c->slot, NULL);
+	sim_at(s, 1000 + sim_rand(s, !s->calm && sim_chance(s, 10) ? 2000000 : 3000), (int)n, &s->node[n].fs.life,
+	       preempt, n, c->slot, NULL);
 }
 
 /* ---- replay ---- */

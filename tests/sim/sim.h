@@ -20,9 +20,9 @@
 #include "lockd/core/core.h"
 
 #define SIM_NODES 5u
-#define SIM_INODES 6u           /* inode locks 1..6, each with a home block */
+#define SIM_INODES 6u /* inode locks 1..6, each with a home block */
 #define SIM_SLOTS 8u
-#define SIM_MS 1000ull          /* time is in us */
+#define SIM_MS 1000ull /* time is in us */
 #define SIM_FAULTS_END (12000 * SIM_MS)
 #define SIM_END (45000 * SIM_MS)
 #define SIM_REATTACH_MS 1500u
@@ -34,8 +34,8 @@ typedef void (*sim_fn)(struct sim *s, uint64_t a, uint64_t b, void *data);
 struct sim_event {
 	uint64_t time, seq;
 	sim_fn fn;
-	int node;               /* runs on this node: waits while it is frozen; -1: outside */
-	uint64_t life;          /* dropped if *life_of is another by then */
+	int node;      /* runs on this node: waits while it is frozen; -1: outside */
+	uint64_t life; /* dropped if *life_of is another by then */
 	const uint64_t *life_of;
 	uint64_t a, b;
 	void *data;
@@ -45,24 +45,24 @@ struct sim_event {
 enum sim_entry_kind { SIM_MSG, SIM_JOIN, SIM_LEAVE };
 struct sim_entry {
 	enum sim_entry_kind kind;
-	uint32_t node;          /* index of the sender */
+	uint32_t node; /* index of the sender */
 	void *data;
 	size_t len;
 };
 /* What corosync has of one configuration. */
 struct sim_ring {
 	struct csv_list link;
-	unsigned members;       /* bit mask of nodes */
-	bool stalled;           /* connectivity has changed: no new message gets into the order */
+	unsigned members; /* bit mask of nodes */
+	bool stalled;	  /* connectivity has changed: no new message gets into the order */
 	struct sim_entry *log;
 	size_t n, cap;
-	unsigned users;         /* nodes that are in it */
+	unsigned users; /* nodes that are in it */
 };
 
 /* ---- LUN ---- */
 struct sim_home {
 	uint64_t version, value;
-	unsigned writing;       /* commands between their first and last sector: a read is torn */
+	unsigned writing; /* commands between their first and last sector: a read is torn */
 };
 struct sim_record {
 	uint32_t inode, incarnation;
@@ -81,46 +81,46 @@ struct sim_disk {
 	uint64_t keys[256];
 	unsigned nkeys;
 	uint64_t acked[SIM_INODES + 1]; /* highest version whose write was acknowledged to somebody */
-	uint64_t refused;               /* commands under a key that is gone */
+	uint64_t refused;		/* commands under a key that is gone */
 };
 
 /* ---- csvfs ---- */
 enum sim_fs_state {
 	FS_DEAD,
-	FS_WAIT_MOUNT,    /* LOCK mount asked */
+	FS_WAIT_MOUNT, /* LOCK mount asked */
 	FS_WAIT_SLOT,
 	FS_WRITE_SLOT,
 	FS_WAIT_ATTACH,
 	FS_WAIT_RECOVERY, /* slots that were not clean */
 	FS_RUN,
-	FS_CUT,           /* csvlockd has gone: no new I/O */
+	FS_CUT, /* csvlockd has gone: no new I/O */
 	FS_WAIT_REATTACH,
-	FS_FLUSH,         /* unmounting */
+	FS_FLUSH, /* unmounting */
 	FS_CLEAN_SLOT,
 	FS_WAIT_DETACH,
 };
 
 struct sim_lock {
 	enum csv_mode held, want;
-	uint64_t seq, since;    /* of the request */
+	uint64_t seq, since; /* of the request */
 	bool noqueue;
-	enum csv_mode bast;     /* NL: none */
+	enum csv_mode bast; /* NL: none */
 	bool releasing;
-	bool writing;           /* journal or home write in flight */
-	bool dirty;             /* home is older than what the journal has */
+	bool writing; /* journal or home write in flight */
+	bool dirty;   /* home is older than what the journal has */
 	uint64_t version, value;
 };
 
-struct sim_job {                /* an order of csvlockd */
+struct sim_job { /* an order of csvlockd */
 	enum csv_order_kind kind;
-	uint64_t conn;          /* for which connection */
+	uint64_t conn; /* for which connection */
 	uint64_t seq;
 	uint32_t incarnation;
 	uint64_t key;
-	unsigned left;          /* replay writes in flight */
+	unsigned left; /* replay writes in flight */
 	bool marking;
 	bool failed;
-	uint64_t entry;         /* next journal record */
+	uint64_t entry; /* next journal record */
 };
 
 struct sim_range {
@@ -131,14 +131,14 @@ struct sim_range {
 
 struct sim_fs {
 	enum sim_fs_state state;
-	uint64_t life;          /* grows with each start and end */
-	uint64_t conn;          /* 0: not connected */
+	uint64_t life; /* grows with each start and end */
+	uint64_t conn; /* 0: not connected */
 	uint64_t seq;
 	uint32_t slot, incarnation;
 	uint64_t key;
 	uint64_t state_since;
-	unsigned inflight;      /* commands not answered yet */
-	unsigned tried;         /* slots asked for and denied */
+	unsigned inflight; /* commands not answered yet */
+	unsigned tried;	   /* slots asked for and denied */
 	struct sim_lock lock[SIM_INODES + 1];
 	struct sim_lock mount, slotlock;
 	struct sim_job job[SIM_SLOTS];
@@ -149,22 +149,22 @@ struct sim_fs {
 };
 
 struct sim_node {
-	bool up;                /* corosync runs */
+	bool up; /* corosync runs */
 	bool frozen;
-	uint64_t life;          /* of corosync */
-	unsigned side;          /* nodes on the same side hear each other */
+	uint64_t life; /* of corosync */
+	unsigned side; /* nodes on the same side hear each other */
 	struct sim_ring *ring;
-	size_t cursor;          /* entries delivered */
-	bool pump, sequencer;   /* their events are scheduled */
-	unsigned group;         /* bit mask: group as delivered here */
+	size_t cursor;	      /* entries delivered */
+	bool pump, sequencer; /* their events are scheduled */
+	unsigned group;	      /* bit mask: group as delivered here */
 	struct sim_entry queue[4096];
 	unsigned qhead, qlen;
 
-	bool daemon, joined;    /* csvlockd runs; has delivered its own join */
+	bool daemon, joined; /* csvlockd runs; has delivered its own join */
 	uint64_t daemon_life;
 	struct csv_machine *m;
 	struct sim_fs fs;
-	unsigned inflight;      /* commands of all lives of csvfs on this node since the last boot */
+	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
 	size_t ndeferred, capdeferred;
 };
@@ -177,7 +177,7 @@ struct sim {
 	uint64_t rng, seed, now, next_seq, next_key, next_conn, boots, values;
 	unsigned nnodes;
 	bool two_node;
-	bool calm;              /* no more faults */
+	bool calm; /* no more faults */
 	struct sim_node node[SIM_NODES];
 	struct sim_event *heap;
 	size_t nheap, capheap;
@@ -199,7 +199,8 @@ uint64_t sim_rand(struct sim *s, uint64_t below);
 bool sim_chance(struct sim *s, unsigned percent);
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
-void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_fn fn, uint64_t a, uint64_t b, void *data);
+void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_fn fn, uint64_t a, uint64_t b,
+	    void *data);
 void sim_daemon_start(struct sim *s, unsigned n);
 void sim_daemon_stop(struct sim *s, unsigned n);
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
@@ -209,7 +210,7 @@ char *sim_run(uint64_t seed, char **trace, struct sim *stats);
 /* ---- cpg.c ---- */
 void sim_cpg_send(struct sim *s, unsigned n, enum sim_entry_kind kind, const void *data, size_t len);
 void sim_cpg_pump(struct sim *s, unsigned n);
-void sim_cpg_stall(struct sim *s);        /* connectivity has changed; rings follow after a while */
+void sim_cpg_stall(struct sim *s);	       /* connectivity has changed; rings follow after a while */
 void sim_cpg_alone(struct sim *s, unsigned n); /* starts, or wakes: a ring of its own */
 void sim_cpg_down(struct sim *s, unsigned n);
 void sim_cpg_free(struct sim *s);
@@ -224,9 +225,9 @@ struct sim_command {
 	unsigned node;
 	uint64_t fs_life, node_life;
 	uint64_t key;
-	uint32_t slot;          /* JOURNAL, SLOT */
+	uint32_t slot; /* JOURNAL, SLOT */
 	struct sim_record rec;
-	unsigned state;         /* SLOT */
+	unsigned state;			      /* SLOT */
 	uint32_t slot_node, only_incarnation; /* SLOT: written only over this one (0: any) */
 	uint64_t slot_key;
 	void (*done)(struct sim *s, unsigned node, const struct sim_command *c, bool ok);
@@ -237,9 +238,9 @@ void sim_submit(struct sim *s, const struct sim_command *c);
 
 /* ---- model.c ---- */
 void sim_fs_start(struct sim *s, unsigned n);
-void sim_fs_ticks(struct sim *s, unsigned n);                /* once a boot */
+void sim_fs_ticks(struct sim *s, unsigned n);		     /* once a boot */
 void sim_fs_die(struct sim *s, unsigned n, const char *why); /* crash or withdrawal */
-void sim_fs_cut(struct sim *s, unsigned n);                  /* its csvlockd has gone */
+void sim_fs_cut(struct sim *s, unsigned n);		     /* its csvlockd has gone */
 void sim_fs_closed(struct sim *s, unsigned n, uint64_t conn);
 void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_msg *msg);
 void sim_fs_tell(struct sim *s, unsigned n, struct csv_msg *msg);

@@ -92,7 +92,8 @@ static struct sim_event pop(struct sim *s)
 	return top;
 }
 
-void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_fn fn, uint64_t a, uint64_t b, void *data)
+void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_fn fn, uint64_t a, uint64_t b,
+	    void *data)
 {
 	push(s, (struct sim_event){ .time = s->now + delay,
 				    .seq = s->next_seq++,
@@ -327,8 +328,8 @@ static void kill_daemon(struct sim *s, unsigned n)
 		return;
 	sim_daemon_stop(s, n);
 	sim_fs_cut(s, n);
-	sim_at(s, (50 + sim_rand(s, sim_chance(s, 30) ? 4000 : 800)) * SIM_MS, (int)n, &nd->life, restart_daemon_event, n,
-	       nd->daemon_life, NULL);
+	sim_at(s, (50 + sim_rand(s, sim_chance(s, 30) ? 4000 : 800)) * SIM_MS, (int)n, &nd->life, restart_daemon_event,
+	       n, nd->daemon_life, NULL);
 }
 
 static void partition(struct sim *s)

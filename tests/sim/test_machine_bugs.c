@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Shows that the simulator finds what it is there for: with each deliberate bug of the engine some seed fails.
+ * BUG_SEEDS=n tries seeds 1..n (default 3000).  Without -DCSV_BUGS the bugs do not exist, and that is asserted.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "lib/bug.h"
+#include "tests/sim/sim.h"
+
+#ifdef CSV_BUGS
+static void find(unsigned long mask, const char *name)
+{
+	const char *env = getenv("BUG_SEEDS");
+	uint64_t n = env ? strtoull(env, NULL, 10) : 3000;
+	char *why = NULL;
+	uint64_t seed;
+
+	csv_bug_set(mask);
+	for (seed = 1; seed <= n && !why; seed++)
+		why = sim_run(seed, NULL, NULL);
+	csv_bug_set(0);
+	if (!why)
+		fail_msg("%s is not found in %llu seeds", name, (unsigned long long)n);
+	print_message("%s: found after %llu seeds: %s\n", name, (unsigned long long)seed - 1, why);
+	free(why);
+}
+
+static void test_grant_before_replay(void **state)
+{
+	find(1ul << CSV_BUG_L1_GRANT_BEFORE_REPLAY, "L1_GRANT_BEFORE_REPLAY");
+}
+
+static void test_no_recoverer_fence(void **state)
+{
+	find(1ul << CSV_BUG_F4_NO_RECOVERER_FENCE, "F4_NO_RECOVERER_FENCE");
+}
+#else
+static void test_no_bugs(void **state)
+{
+	assert_int_equal(CSV_BUG(L1_GRANT_BEFORE_REPLAY), 0);
+	assert_int_equal(CSV_BUG(F4_NO_RECOVERER_FENCE), 0);
+}
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#ifdef CSV_BUGS
+		cmocka_unit_test(test_grant_before_replay),
+		cmocka_unit_test(test_no_recoverer_fence),
+#else
+		cmocka_unit_test(test_no_bugs),
+#endif
+	};
+
+	return cmocka_run_group_tests_name("machine with deliberate bugs", tests, NULL, NULL);
+}
