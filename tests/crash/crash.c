@@ -64,6 +64,8 @@ static bool format(struct crash *c)
 		csv_bdev_close(mem);
 		return crash_failed(c, "format: %s", why.text);
 	}
+	if (c->shape.slow)
+		mem = crash_slow(mem);
 	if (csv_record_open(mem, &c->dev) != CSV_OK) {
 		csv_bdev_close(mem);
 		return crash_failed(c, "no recorder");

@@ -63,6 +63,7 @@ struct crash_shape {
 	uint32_t journal_blocks;
 	uint32_t sector; /* 512 or 4096 */
 	bool no_fua;	 /* the device needs a flush for each commit */
+	bool slow; /* writes take some 100 us, so that operations go on beside commits and checkpoints */
 };
 
 /* One mount. */
@@ -139,6 +140,10 @@ static inline uint32_t crash_pick(struct crash *c, uint32_t n)
 	return (uint32_t)(csv_rng_next(&c->rng) % n);
 }
 
+/* ---- slow.c ---- */
+/* Owns the device below. */
+struct csv_bdev *crash_slow(struct csv_bdev *below);
+
 /* ---- mount.c -------------------------------------------------------------------- */
 /* As a mount does: replays the slot if it is not clean, makes it live with the next incarnation, opens. */
 bool crash_mount(struct crash *c, struct csv_bdev *dev, uint32_t slot, struct crash_node *n);
@@ -190,6 +195,8 @@ enum csv_err crash_truncate(struct crash *c, struct csv_iref ref, uint64_t size)
 enum csv_err crash_fallocate(struct crash *c, struct csv_iref ref, int mode, uint64_t off, uint64_t len);
 /* Makes durable: all metadata; one file with its data. Acknowledged when they return. */
 void crash_commit(struct crash *c);
+/* Begins a commit and goes on; acknowledged when it is done. */
+void crash_commit_later(struct crash *c);
 void crash_sync(struct crash *c, struct csv_iref ref);
 /* What goes on beside: no acknowledgement. */
 void crash_checkpoint(struct crash *c);

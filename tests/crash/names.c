@@ -18,6 +18,9 @@ static void beside(struct crash *c)
 	case 2:
 		crash_checkpoint(c);
 		break;
+	case 3:
+		crash_commit_later(c);
+		break;
 	default:
 		break;
 	}

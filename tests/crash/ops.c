@@ -183,6 +183,35 @@ void crash_commit(struct crash *c)
 		crash_mark(c, CRASH_META, c->op);
 }
 
+/* A commit that is under way while operations go on. */
+struct later {
+	struct csv_commit_wait wait;
+	struct crash *c;
+	uint32_t op;
+};
+
+static void later_done(struct csv_commit_wait *w, enum csv_err err)
+{
+	struct later *l = csv_list_entry(w, struct later, wait);
+
+	if (err == CSV_OK)
+		crash_mark(l->c, CRASH_META, l->op);
+	free(l);
+}
+
+void crash_commit_later(struct crash *c)
+{
+	struct later *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		abort();
+	l->c = c;
+	l->op = c->op;
+	l->wait.tid = csv_journal_last_tid(&c->me->fs);
+	l->wait.fn = later_done;
+	csv_journal_commit_async(&c->me->fs, &l->wait);
+}
+
 void crash_checkpoint(struct crash *c)
 {
 	uint32_t what = crash_pick(c, c->sb.ag_count + 2);

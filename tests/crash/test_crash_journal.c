@@ -13,7 +13,7 @@
 #include "tools/check/check.h"
 
 CRASH_TEST(idle_node, 0)
-CRASH_TEST(home_image, 0)
+CRASH_TEST(home_image, .slow = true, .journal_blocks = 220)
 CRASH_TEST(wrap, 0)
 
 /* Several transactions in the journal, none home. */
