@@ -34,8 +34,6 @@ static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
 	if (!m->sb.cluster[0])
 		return csv_fail(why, CSV_INVAL, "mount with lock=local, or format it with --cluster",
 				"volume %s belongs to no cluster", m->sb.name);
-	if (!&csv_mount_cluster)
-		return csv_fail(why, CSV_NOTSUP, "mount with lock=local", "this csvfs is built without cluster locks");
 	m->kind = &csv_mount_cluster;
 	return CSV_OK;
 }
@@ -88,6 +86,8 @@ static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
 	if (err == CSV_OK)
 		err = csv_vms_new(&m->vms);
 	ranges.workq = m->workq;
+	if (m->kind->ranges)
+		m->kind->ranges(m, &ranges);
 	if (err == CSV_OK)
 		err = csv_ranges_new(&ranges, &m->ranges);
 	return err == CSV_OK ? err : csv_fail(why, err, "", "no memory for the mount");

@@ -27,6 +27,7 @@
 #include "lib/workq.h"
 
 struct csv_mount;
+struct csv_ranges_cfg;
 struct csv_handles;
 struct csv_leases;
 struct csv_ranges;
@@ -49,7 +50,7 @@ struct csv_mount_opts {
 };
 
 /*
- * What a kind of locking adds to the sequence: one for lock=local (fs/ctl/local.c), one for the cluster (fs/lock).
+ * What a kind of locking adds to the sequence: one for lock=local (fs/ctl/local.c), one for the cluster (fs/ctl/cluster.c).
  * All are called in the main thread, may block, and fill *why on failure.  NULL: nothing to do.
  */
 struct csv_mount_kind {
@@ -67,13 +68,14 @@ struct csv_mount_kind {
 	void (*leaving)(struct csv_mount *m);
 	/* m->fs is closed; `clean`: its journal is empty. The slot is marked clean only then. */
 	void (*left)(struct csv_mount *m, bool clean);
+	/* Who decides byte-range locks; NULL: we do. */
+	void (*ranges)(struct csv_mount *m, struct csv_ranges_cfg *cfg);
 	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only.
 	 */
 	bool alone;
 };
 extern const struct csv_mount_kind csv_mount_local;
-/* The cluster's, if it is built in; weak: NULL until fs/lock has it. */
-extern const struct csv_mount_kind csv_mount_cluster __attribute__((weak));
+extern const struct csv_mount_kind csv_mount_cluster; /* fs/ctl/cluster.c */
 
 /* Volume state as `csvadm status` shows it. */
 enum csv_volume_state {

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The mount in a cluster, step by step; who crashes after any of them leaves a state that the next mounter mends:
+ *
+ *	1. csvlockd: connected, same cluster, quorum; `mount` EX: one node at a time from here on
+ *	2. a slot that is clean on disk and that nobody has in csvlockd's ordered view (J8); slot.N EX
+ *	3. our key of the slot's next incarnation registered, reservation of type 7 made sure of (F1): from here on
+ *	   we may write, and can be kept from it
+ *	4. slot block: live, incarnation + 1; read again: what is there is ours
+ *	5. the device's way back is guarded by that slot block (F2)
+ *	6. ATTACH: all csvlockds know that the slot lives, so none of them forgets to fence it
+ *	7. DIRTY for each other slot that is neither clean nor in the view: somebody of the living, maybe we, fences
+ *	   and replays it; until that is done nobody gets a lock, and we do not go on (L9)
+ *	8. (opened) slot.N pinned, orphans of the replayed slots taken over, `mount` given up
+ *
+ * and at the end, if the journal could be emptied: slot block clean; the reservation made sure of, for it must outlive
+ * our key (F1); key removed; DETACH.  Else nothing: the others find us gone and recover the slot.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/ctl/link.h"
+#include "fs/lock/cache.h"
+#include "lib/log.h"
+
+#define MOUNT_WAIT_MS 60000 /* another node mounts, or recovers */
+#define ANSWER_MS 30000
+
+static struct csv_link *link_of(struct csv_mount *m)
+{
+	return m->kind_data;
+}
+
+/* ---- locks before there is a cache --------------------------------------------------------- */
+
+static enum csv_err take(struct csv_link *l, struct csv_res res, bool noqueue, unsigned ms)
+{
+	struct csv_msg msg = { .type = CSV_MSG_LOCK };
+	enum csv_err err;
+
+	msg.lock.res_type = res.type;
+	msg.lock.res_id = res.id;
+	msg.lock.mode = CSV_EX;
+	msg.lock.flags = noqueue ? CSV_LOCKF_NOQUEUE : 0;
+	err = csv_link_call(l, &msg, ms);
+	if (err == CSV_OK && msg.type == CSV_MSG_DENY)
+		return CSV_BUSY;
+	return err == CSV_OK && msg.type == CSV_MSG_ERROR ? (enum csv_err)msg.err : err;
+}
+
+static void give(struct csv_link *l, struct csv_res res)
+{
+	struct csv_msg msg = { .type = CSV_MSG_UNLOCK };
+
+	msg.lock.res_type = res.type;
+	msg.lock.res_id = res.id;
+	msg.lock.mode = CSV_NL;
+	csv_link_send(l, &msg);
+}
+
+/* ---- 2. a slot -------------------------------------------------------------------------------- */
+
+static bool any_view(const struct csv_msg_view *v, void *arg)
+{
+	return true;
+}
+
+static bool free_in_view(struct csv_link *l, uint32_t n)
+{
+	bool yes;
+
+	pthread_mutex_lock(&l->lock);
+	yes = !((l->view.live | l->view.out) >> n & 1);
+	pthread_mutex_unlock(&l->lock);
+	return yes;
+}
+
+/* The clean slot that was ours, else the first clean one. */
+static enum csv_err choose_slot(struct csv_mount *m, struct csv_slot *chosen, struct csv_why *why)
+{
+	struct csv_link *l = link_of(m);
+	struct csv_slot s;
+	enum csv_err err;
+	bool found = false;
+
+	for (uint32_t n = 0; n < m->sb.slots; n++) {
+		err = csv_slot_read(m->dev, &m->sb, n, &s, why);
+		if (err)
+			return err;
+		if (s.state != CSV_SLOT_CLEAN || !free_in_view(l, n))
+			continue;
+		if (!found || (!strcmp(s.node, m->opts.node) && strcmp(chosen->node, m->opts.node)))
+			*chosen = s;
+		found = true;
+	}
+	return found ? CSV_OK
+		     : csv_fail(why, CSV_BUSY, "unmount it on another node", "all %u slots are in use", m->sb.slots);
+}
+
+/* ---- 3. to 5. ------------------------------------------------------------------------------------ */
+
+static enum csv_err make_sure_of_reservation(struct csv_mount *m, uint64_t key)
+{
+	struct csv_pr_status st;
+	enum csv_err err = m->dev->ops->pr_status(m->dev, &st);
+
+	if (err == CSV_OK && st.type != CSV_PR_WRITE_EXCLUSIVE_ALL_REG)
+		err = m->dev->ops->pr_reserve(m->dev, key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+	return err;
+}
+
+static enum csv_err register_key(struct csv_mount *m, uint64_t key, struct csv_why *why)
+{
+	enum csv_err err;
+
+	if (!m->dev->ops->pr_register)
+		return csv_fail(why, CSV_NOTSUP, "use a LUN with persistent reservations, or lock=local",
+				"%s has no SCSI-3 persistent reservations", m->opts.lun);
+	err = m->dev->ops->pr_register(m->dev, key);
+	if (!err)
+		err = make_sure_of_reservation(m, key);
+	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
+			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
+		   : CSV_OK;
+}
+
+static enum csv_err write_live(struct csv_mount *m, struct csv_slot *s, struct csv_why *why)
+{
+	struct csv_slot back;
+	enum csv_err err;
+	uint32_t nsec;
+	int64_t sec;
+
+	m->env->wall(m->env, &sec, &nsec);
+	s->state = CSV_SLOT_LIVE;
+	s->incarnation++;
+	s->nodeid = m->nodeid;
+	s->pr_key = csv_slot_pr_key(s->slot, s->incarnation);
+	s->mounted_sec = (uint64_t)sec;
+	s->fenced_by = CSV_SLOT_NONE;
+	snprintf(s->node, sizeof(s->node), "%s", m->opts.node);
+	err = csv_slot_write(m->dev, &m->sb, s);
+	if (!err)
+		err = csv_slot_read(m->dev, &m->sb, s->slot, &back, why);
+	if (!err && (back.state != CSV_SLOT_LIVE || back.incarnation != s->incarnation || back.pr_key != s->pr_key))
+		err = CSV_FENCED;
+	return err ? csv_fail(why, err, "mount again", "slot %u cannot be taken", s->slot) : CSV_OK;
+}
+
+static enum csv_slot_verdict judge(void *arg, const void *block)
+{
+	struct csv_mount *m = arg;
+
+	return csv_slot_judge(&m->sb, m->slot, m->incarnation, block);
+}
+
+static void path_state(void *arg, enum csv_path_state state, const char *reason)
+{
+	struct csv_mount *m = arg;
+
+	switch (state) {
+	case CSV_PATH_ONLINE:
+		csv_mount_set_state(m, CSV_VOL_ONLINE, "");
+		break;
+	case CSV_PATH_PAUSED:
+		csv_mount_set_state(m, CSV_VOL_PAUSED, reason);
+		break;
+	case CSV_PATH_FAILED:
+		csv_mount_set_state(m, CSV_VOL_FAILED, reason);
+		csv_fs_withdraw(&m->fs, CSV_UNREACH, "%s", reason);
+		break;
+	case CSV_PATH_FENCED:
+		csv_fs_withdraw(&m->fs, CSV_FENCED, "%s", reason);
+		break;
+	}
+}
+
+static void guard(struct csv_mount *m, uint64_t key)
+{
+	struct csv_bdev_guard g = {
+		.slot_block = CSV_SLOT_BLOCK(m->slot),
+		.pr_key = key,
+		.judge = judge,
+		.state = path_state,
+		.arg = m,
+		.path_timeout_ms = m->opts.path_timeout_ms,
+	};
+
+	m->dev->ops->set_guard(m->dev, &g);
+}
+
+/* ---- 6. and 7. -------------------------------------------------------------------------------------- */
+
+static void fill_slot(struct csv_msg_slot *to, const struct csv_slot *s)
+{
+	to->slot = s->slot;
+	to->incarnation = s->incarnation;
+	to->pr_key = s->pr_key;
+	to->nodeid = s->nodeid;
+	snprintf(to->node, sizeof(to->node), "%s", s->node);
+}
+
+static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct csv_why *why)
+{
+	struct csv_msg msg = { .type = CSV_MSG_ATTACH };
+	enum csv_err err;
+
+	fill_slot(&msg.slot, s);
+	err = csv_link_call(link_of(m), &msg, ANSWER_MS);
+	if (!err && msg.type == CSV_MSG_ERROR)
+		err = (enum csv_err)msg.err;
+	return err ? csv_fail(why, err, "see csvlockd's log", "csvlockd does not accept slot %u: %s", s->slot,
+			      csv_err_text(err))
+		   : CSV_OK;
+}
+
+enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
+{
+	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
+	struct csv_mount *m = l->m;
+	struct csv_slot s;
+	enum csv_err err;
+
+	for (uint32_t n = 0; n < m->sb.slots; n++) {
+		err = csv_slot_read(m->dev, &m->sb, n, &s, why);
+		if (err)
+			return err;
+		if (s.state == CSV_SLOT_CLEAN || n == m->slot || !free_in_view(l, n))
+			continue;
+		csv_info("slot %u (node %s) was not unmounted: it is recovered first", n, s.node);
+		fill_slot(&msg.slot, &s);
+		err = csv_link_call(l, &msg, ANSWER_MS);
+		if (err)
+			return csv_fail(why, err, "", "csvlockd does not take slot %u for recovery", n);
+	}
+	return CSV_OK;
+}
+
+static bool nobody_out(const struct csv_msg_view *v, void *arg)
+{
+	return !v->out && !v->frozen;
+}
+
+/* ---- the sequence ------------------------------------------------------------------------------------- */
+
+static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
+{
+	struct csv_link *l = link_of(m);
+	struct csv_slot s = { 0 };
+	enum csv_err err = choose_slot(m, &s, why);
+
+	if (err)
+		return err;
+	err = take(l, csv_res(CSV_RES_SLOT, s.slot), true, ANSWER_MS);
+	if (err)
+		return csv_fail(why, err, "mount again", "slot %u is somebody else's", s.slot);
+	l->has_slot_lock = true;
+	m->slot = s.slot;
+	err = register_key(m, csv_slot_pr_key(s.slot, s.incarnation + 1), why);
+	if (!err)
+		err = write_live(m, &s, why);
+	m->incarnation = s.incarnation;
+	if (!err) {
+		guard(m, s.pr_key);
+		err = attach(m, &s, why);
+	}
+	return err;
+}
+
+static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
+{
+	struct csv_link *l = link_of(m);
+	enum csv_err err;
+
+	err = take(l, csv_res(CSV_RES_MOUNT, 0), false, MOUNT_WAIT_MS);
+	if (err)
+		return csv_fail(why, err, "see csvlockd's log: who holds `mount`, who is being recovered",
+				"no turn to mount: %s", csv_err_text(err));
+	l->has_mount_lock = true;
+	err = csv_link_wait_view(l, any_view, NULL, ANSWER_MS);
+	if (!err)
+		err = take_slot(m, why);
+	if (!err)
+		err = csv_link_tell_dirty(l, why);
+	if (!err)
+		err = csv_link_wait_view(l, nobody_out, NULL, MOUNT_WAIT_MS);
+	return err ? csv_fail(why, err, "see csvlockd's and csvfs's log", "%s", csv_err_text(err)) : CSV_OK;
+}
+
+static void undo_join(struct csv_mount *m)
+{
+	if (m->dev->ops->set_guard)
+		m->dev->ops->set_guard(m->dev, NULL);
+	csv_link_close(link_of(m));
+	m->kind_data = NULL;
+	m->slot = CSV_SLOT_NONE;
+}
+
+static enum csv_err join(struct csv_mount *m, struct csv_why *why)
+{
+	struct csv_link *l;
+	enum csv_err err = csv_link_open(m, &l, why);
+
+	if (err)
+		return err;
+	m->kind_data = l;
+	m->nodeid = l->welcome.nodeid;
+	snprintf(m->opts.node, sizeof(m->opts.node), "%s", l->welcome.node);
+	m->engine = &l->engine;
+	if (m->opts.readonly)
+		return csv_fail(why, CSV_NOTSUP, "mount it read-write",
+				"read-only mounts in a cluster do not exist yet");
+	err = join_steps(m, why);
+	if (err) {
+		m->engine = NULL;
+		undo_join(m); /* its connection's end tells the others that the slot is out */
+	}
+	return err;
+}
+
+static enum csv_err opened(struct csv_mount *m, struct csv_why *why)
+{
+	struct csv_link *l = link_of(m);
+	enum csv_err err;
+
+	pthread_mutex_lock(&l->lock);
+	l->cache_up = true;
+	pthread_mutex_unlock(&l->lock);
+	err = csv_mount_pin_slot(m);
+	if (err)
+		return csv_fail(why, err, "", "slot lock: %s", csv_err_text(err));
+	csv_link_adopt(l);
+	give(l, csv_res(CSV_RES_MOUNT, 0));
+	l->has_mount_lock = false;
+	return CSV_OK;
+}
+
+static void leaving(struct csv_mount *m)
+{
+	struct csv_link *l = link_of(m);
+
+	pthread_mutex_lock(&l->lock);
+	l->leaving = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void mark_clean(struct csv_mount *m)
+{
+	uint64_t key = csv_slot_pr_key(m->slot, m->incarnation);
+	struct csv_slot s;
+	enum csv_err err = csv_slot_read(m->dev, &m->sb, m->slot, &s, NULL);
+
+	if (err || s.state != CSV_SLOT_LIVE || s.incarnation != m->incarnation) {
+		csv_warn("slot %u is not ours any more", m->slot);
+		return;
+	}
+	s.state = CSV_SLOT_CLEAN;
+	err = csv_slot_write(m->dev, &m->sb, &s);
+	if (!err)
+		err = make_sure_of_reservation(m, key);
+	if (err)
+		csv_warn("slot %u cannot be left cleanly: %s", m->slot, csv_err_text(err));
+}
+
+static void left(struct csv_mount *m, bool clean)
+{
+	struct csv_link *l = link_of(m);
+	struct csv_msg msg = { .type = CSV_MSG_DETACH };
+
+	if (clean) {
+		mark_clean(m);
+		m->dev->ops->set_guard(m->dev, NULL);
+		m->dev->ops->pr_register(m->dev, 0);
+		if (csv_link_call(l, &msg, ANSWER_MS))
+			csv_warn("csvlockd did not take the unmount; it will look at the slot itself");
+	} else {
+		m->dev->ops->set_guard(m->dev, NULL);
+	}
+	csv_link_close(l);
+	m->kind_data = NULL;
+}
+
+static enum csv_err send_range(void *arg, const struct csv_msg *msg)
+{
+	return csv_link_send(arg, msg);
+}
+
+/* Every file's locks are csvlockd's to decide, until a lease says otherwise. */
+static bool never_alone(void *arg, uint64_t ino)
+{
+	return false;
+}
+
+static void ranges(struct csv_mount *m, struct csv_ranges_cfg *cfg)
+{
+	cfg->nodeid = m->nodeid;
+	cfg->alone = never_alone;
+	cfg->send = send_range;
+	cfg->arg = link_of(m);
+}
+
+const struct csv_mount_kind csv_mount_cluster = {
+	.name = "cpg",
+	.join = join,
+	.opened = opened,
+	.leaving = leaving,
+	.left = left,
+	.ranges = ranges,
+	.alone = false,
+};

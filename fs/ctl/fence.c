@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fence and replay of a dead slot, on csvlockd's order.  Every step may be cut and done again by somebody else.
+ *
+ *	1. mark     slot block: fenced.  A node that comes back reads this before it registers (F2).  A slot that is
+ *	            already clean on disk had unmounted before it died: nothing to fence.
+ *	2. preempt  its key: from the answer on the target takes no write of that life (F1, F3)
+ *	3. verify   READ KEYS: its key is gone and ours is there; if ours is not, we have been fenced ourselves (F5)
+ *	            READ RESERVATION: type 7 stands
+ *	4. mark     again: between 1 and 2 its own clean unmount may have landed (F5)
+ *	5. replay   its journal; it can write nothing any more, and nobody has got its locks (L1)
+ *	6. clean    slot block
+ *
+ * In a duel of two halves of a two-node cluster, PREEMPT decides: the loser finds its own key gone in step 3.  The
+ *winner may have been marked by the loser before: it reads its own slot and restores it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/ctl/link.h"
+#include "lib/bug.h"
+#include "lib/log.h"
+
+#define ASK_MS 5000
+
+static double ms_since(struct csv_mount *m, uint64_t *from)
+{
+	uint64_t now = m->env->mono_ns(m->env);
+	double ms = (double)(now - *from) / 1e6;
+
+	*from = now;
+	return ms;
+}
+
+/* Steps 1 and 4. */
+static enum csv_err mark(struct csv_mount *m, uint32_t slot, uint32_t incarnation, struct csv_slot *s)
+{
+	enum csv_err err = csv_slot_read(m->dev, &m->sb, slot, s, NULL);
+
+	if (err || s->incarnation != incarnation)
+		return err ? err : CSV_STALE;
+	if (s->state == CSV_SLOT_FENCED)
+		return CSV_OK;
+	s->state = CSV_SLOT_FENCED;
+	s->fenced_by = m->slot;
+	return csv_slot_write(m->dev, &m->sb, s);
+}
+
+static bool has_key(const struct csv_pr_status *st, uint64_t key)
+{
+	for (unsigned i = 0; i < st->nkeys; i++) {
+		if (st->keys[i] == key)
+			return true;
+	}
+	return false;
+}
+
+/* Step 3. */
+static enum csv_err verify(struct csv_mount *m, uint64_t own, uint64_t victim)
+{
+	struct csv_pr_status *st = calloc(1, sizeof(*st));
+	enum csv_err err = st ? m->dev->ops->pr_status(m->dev, st) : CSV_NOMEM;
+
+	if (!err && !has_key(st, own))
+		err = CSV_FENCED;
+	if (!err && has_key(st, victim))
+		err = CSV_AGAIN;
+	if (!err && st->type != CSV_PR_WRITE_EXCLUSIVE_ALL_REG)
+		err = m->dev->ops->pr_reserve(m->dev, own, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+	free(st);
+	return err;
+}
+
+/* F5: the loser of a duel may have marked us before its PREEMPT lost. Our key stands, so it did not win. */
+static enum csv_err restore_own(struct csv_mount *m)
+{
+	struct csv_slot s;
+	enum csv_err err = csv_slot_read(m->dev, &m->sb, m->slot, &s, NULL);
+
+	if (err || s.state == CSV_SLOT_LIVE)
+		return err;
+	if (s.incarnation != m->incarnation)
+		return CSV_FENCED;
+	csv_warn("slot %u had been marked by the loser of a duel: restored", m->slot);
+	s.state = CSV_SLOT_LIVE;
+	s.fenced_by = CSV_SLOT_NONE;
+	return csv_slot_write(m->dev, &m->sb, &s);
+}
+
+static enum csv_err fence(struct csv_link *l, const struct csv_msg_slot *v, struct csv_msg_fence *f)
+{
+	struct csv_mount *m = l->m;
+	uint64_t own = csv_slot_pr_key(m->slot, m->incarnation), t = m->env->mono_ns(m->env);
+	uint64_t victim = csv_slot_pr_key(v->slot, v->incarnation);
+	struct csv_slot s;
+	bool aborted = false;
+	enum csv_err err = mark(m, v->slot, v->incarnation, &s);
+
+	f->mark_ms = ms_since(m, &t);
+	if (err == CSV_STALE && s.incarnation > v->incarnation)
+		return CSV_OK; /* recovered long ago, and mounted anew */
+	if (err)
+		return err;
+	err = m->dev->ops->pr_preempt(m->dev, own, victim, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted);
+	f->preempt_ms = ms_since(m, &t);
+	f->aborted = aborted;
+	if (!err)
+		err = verify(m, own, victim);
+	if (!err && !CSV_BUG(F5_MARK_ONCE))
+		err = mark(m, v->slot, v->incarnation, &s);
+	if (!err)
+		err = restore_own(m);
+	f->verify_ms = ms_since(m, &t);
+	return err == CSV_CONFLICT ? CSV_FENCED : err;
+}
+
+void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
+{
+	struct csv_msg msg = { .type = CSV_MSG_FENCE_DONE };
+	const struct csv_msg_slot *v = &order->slot;
+
+	msg.fence.slot = v->slot;
+	msg.fence.incarnation = v->incarnation;
+	msg.err = fence(l, v, &msg.fence);
+	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN,
+		"fence of slot %u (node %s): %s; marked %.1f ms, preempted %.1f ms (%s), verified %.1f ms", v->slot,
+		v->node, csv_err_text((enum csv_err)msg.err), msg.fence.mark_ms, msg.fence.preempt_ms,
+		msg.fence.aborted ? "aborted" : "LUN reset", msg.fence.verify_ms);
+	pthread_mutex_lock(&l->lock);
+	l->fence_ms = msg.fence.mark_ms + msg.fence.preempt_ms + msg.fence.verify_ms;
+	pthread_mutex_unlock(&l->lock);
+	csv_link_send(l, &msg);
+	if (msg.err == CSV_FENCED)
+		csv_fenced_order(l);
+}
+
+/* ---- replay ---------------------------------------------------------------------------------------- */
+
+/* J6. Without an answer the block counts as in use: then its holder, who lives, writes it home himself. */
+static bool in_use(void *arg, uint64_t block, uint32_t magic, uint64_t owner)
+{
+	struct csv_msg msg = { .type = CSV_MSG_IN_USE };
+	bool group =
+	    magic == CSV_MAGIC_AG || magic == CSV_MAGIC_BITMAP || magic == CSV_MAGIC_MCHUNK || magic == CSV_MAGIC_FREE;
+
+	msg.lock.res_type = magic == CSV_MAGIC_ORPHAN  ? CSV_RES_SLOT
+			    : magic == CSV_MAGIC_LEASE ? CSV_RES_LEASE
+			    : group		       ? CSV_RES_AG
+						       : CSV_RES_INODE;
+	msg.lock.res_id = owner;
+	msg.lock.mode = CSV_EX;
+	if (csv_link_call(arg, &msg, ASK_MS) || msg.type != CSV_MSG_IN_USE_REPLY)
+		return true;
+	return msg.lock.mode != CSV_NL;
+}
+
+void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
+{
+	struct csv_replay_ops ops = { .in_use = in_use, .arg = l };
+	struct csv_msg msg = { .type = CSV_MSG_REPLAY_DONE };
+	const struct csv_msg_slot *v = &order->slot;
+	struct csv_mount *m = l->m;
+	uint64_t t = m->env->mono_ns(m->env);
+	struct csv_replay_result res = { 0 };
+	struct csv_why why;
+	uint32_t nsec;
+	bool open;
+
+	csv_why_init(&why);
+	msg.replay.slot = v->slot;
+	msg.replay.incarnation = v->incarnation;
+	msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, &ops, &res, &why);
+	msg.replay.replay_ms = ms_since(m, &t);
+	msg.replay.transactions = res.transactions;
+	msg.replay.blocks = res.written;
+	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN, "replay of slot %u (node %s): %s%s; %llu transactions, %.1f ms",
+		v->slot, v->node, csv_err_text((enum csv_err)msg.err), why.text, (unsigned long long)res.transactions,
+		msg.replay.replay_ms);
+	pthread_mutex_lock(&l->lock);
+	if (!msg.err)
+		l->recovered |= 1ull << v->slot;
+	l->replay_ms = msg.replay.replay_ms;
+	l->recovery_slot = v->slot;
+	l->recovery_incarnation = v->incarnation;
+	m->env->wall(m->env, &l->recovery_sec, &nsec);
+	open = l->cache_up;
+	pthread_mutex_unlock(&l->lock);
+	csv_link_send(l, &msg);
+	if (open && !msg.err)
+		csv_link_adopt(l);
+}
+
+/* Orphans of a recovered slot go to our list. What cannot be taken now stays on its list, where the next mount finds
+ * it. */
+void csv_link_adopt(struct csv_link *l)
+{
+	uint64_t slots;
+
+	pthread_mutex_lock(&l->lock);
+	slots = l->recovered;
+	l->recovered = 0;
+	pthread_mutex_unlock(&l->lock);
+	for (uint32_t n = 0; n < l->m->sb.slots; n++) {
+		if (!(slots >> n & 1))
+			continue;
+		if (csv_adopt_orphans(l->m, n))
+			csv_warn("orphans of slot %u are left for later", n);
+	}
+}
+
+/* ---- out ------------------------------------------------------------------------------------------- */
+
+/*
+ * csvlockd's word stops us at once; the slot block says whether it is for good.  A slot that nobody has marked yet will
+ * be: csvlockd has put it out and lets nobody else have its locks before it is fenced and replayed.
+ */
+void csv_fenced_order(struct csv_link *l)
+{
+	csv_fs_withdraw(&l->m->fs, CSV_FENCED, "this node's slot %u is out of the cluster", l->m->slot);
+}

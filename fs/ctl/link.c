@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/ctl/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/lock/cache.h"
+#include "fs/lock/vm.h"
+#include "lib/log.h"
+
+/* How long csvlockd may take to say WELCOME. */
+#define HELLO_MS 5000
+
+/* ---- what runs in the worker ---------------------------------------------------------- */
+
+struct job {
+	struct csv_work work;
+	struct csv_link *l;
+	struct csv_msg msg; /* type 0: the connection is lost */
+};
+
+static void send_status(struct csv_link *l, uint64_t seq)
+{
+	struct csv_msg msg = { .type = CSV_MSG_STATUS_VOLUME, .seq = seq };
+
+	csv_mount_status(l->m, &msg.volume);
+	msg.volume.cluster_msgs_sent = csv_client_sent(l->client);
+	pthread_mutex_lock(&l->lock);
+	msg.volume.recovery_sec = l->recovery_sec;
+	msg.volume.recovery_fence_ms = l->fence_ms;
+	msg.volume.recovery_replay_ms = l->replay_ms;
+	msg.volume.recovery_slot = l->recovery_slot;
+	msg.volume.recovery_incarnation = l->recovery_incarnation;
+	pthread_mutex_unlock(&l->lock);
+	csv_link_send(l, &msg);
+}
+
+/* csvlockd knows of no mounter that has looked at the slot table: it asks us. Not answered if it cannot be read. */
+static void verify_slots(struct csv_link *l, uint64_t seq)
+{
+	struct csv_msg msg = { .type = CSV_MSG_DONE, .seq = seq };
+
+	if (csv_link_tell_dirty(l, NULL) == CSV_OK)
+		csv_link_send(l, &msg);
+}
+
+static void run_job(struct csv_work *work)
+{
+	struct job *j = csv_list_entry(work, struct job, work);
+
+	switch (j->msg.type) {
+	case CSV_MSG_FENCE:
+		csv_fence_order(j->l, &j->msg);
+		break;
+	case CSV_MSG_REPLAY:
+		csv_replay_order(j->l, &j->msg);
+		break;
+	case CSV_MSG_FENCED:
+		csv_fenced_order(j->l);
+		break;
+	case CSV_MSG_STATUS:
+		send_status(j->l, j->msg.seq);
+		break;
+	case CSV_MSG_DIRTY:
+		verify_slots(j->l, j->msg.seq);
+		break;
+	default:
+		csv_link_lost(j->l);
+	}
+	free(j);
+}
+
+static void give_job(struct csv_link *l, const struct csv_msg *msg)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	CSV_ASSERT(j);
+	j->l = l;
+	if (msg)
+		j->msg = *msg;
+	j->work.fn = run_job;
+	csv_list_init(&j->work.link);
+	csv_workq_add(l->worker, &j->work);
+}
+
+/* ---- records from csvlockd -------------------------------------------------------------- */
+
+struct call {
+	struct csv_list link;
+	uint64_t seq;
+	struct csv_msg *msg;
+	bool answered;
+};
+
+/* An answer that nobody waits for came too late. */
+static void answer(struct csv_link *l, const struct csv_msg *msg)
+{
+	struct csv_list *pos;
+
+	pthread_mutex_lock(&l->lock);
+	csv_list_for_each(pos, &l->calls) {
+		struct call *c = csv_list_entry(pos, struct call, link);
+
+		if (c->seq != msg->seq)
+			continue;
+		*c->msg = *msg;
+		c->answered = true;
+		pthread_cond_broadcast(&l->wake);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void on_view(struct csv_link *l, const struct csv_msg *msg)
+{
+	bool open;
+
+	pthread_mutex_lock(&l->lock);
+	l->view = msg->view;
+	l->viewed = true;
+	open = l->cache_up && !l->leaving;
+	pthread_cond_broadcast(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	if (open)
+		csv_mount_set_state(l->m, msg->view.frozen ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
+				    msg->view.frozen ? "waits for the recovery of a dead node" : "");
+}
+
+/* GRANT, DENY, BAST: the mount's own waits while the cache is not there, else the cache's. */
+static void on_lock(struct csv_link *l, const struct csv_msg *msg)
+{
+	struct csv_res res = csv_res((enum csv_res_type)msg->lock.res_type, msg->lock.res_id);
+	enum csv_mode mode = (enum csv_mode)msg->lock.mode;
+	bool up;
+
+	pthread_mutex_lock(&l->lock);
+	up = l->cache_up;
+	pthread_mutex_unlock(&l->lock);
+	if (!up || res.type == CSV_RES_MOUNT) {
+		if (msg->type != CSV_MSG_BAST)
+			answer(l, msg);
+		return;
+	}
+	if (msg->type == CSV_MSG_GRANT)
+		l->engine.up.granted(l->engine.up.arg, res, mode);
+	else if (msg->type == CSV_MSG_DENY)
+		l->engine.up.denied(l->engine.up.arg, res, msg->lock.holder_node);
+	else
+		l->engine.up.bast(l->engine.up.arg, res, mode);
+}
+
+static void on_record(void *arg, const struct csv_msg *msg)
+{
+	struct csv_link *l = arg;
+
+	switch (msg->type) {
+	case CSV_MSG_GRANT:
+	case CSV_MSG_DENY:
+	case CSV_MSG_BAST:
+		on_lock(l, msg);
+		break;
+	case CSV_MSG_VIEW:
+		on_view(l, msg);
+		break;
+	case CSV_MSG_ATTACHED:
+		on_view(l, msg);
+		answer(l, msg);
+		break;
+	case CSV_MSG_FENCED:
+		pthread_mutex_lock(&l->lock);
+		l->fenced = true;
+		pthread_cond_broadcast(&l->wake);
+		pthread_mutex_unlock(&l->lock);
+		give_job(l, msg);
+		break;
+	case CSV_MSG_FENCE:
+	case CSV_MSG_REPLAY:
+	case CSV_MSG_STATUS:
+	case CSV_MSG_DIRTY:
+		give_job(l, msg);
+		break;
+	case CSV_MSG_BRL_RESULT:
+		if (l->m->ranges)
+			csv_ranges_result(l->m->ranges, msg);
+		break;
+	case CSV_MSG_VM_SET:
+		if (l->m->vms)
+			csv_vm_set(l->m->vms, msg->vm.pid, msg->vm.name);
+		break;
+	case CSV_MSG_SHUTDOWN:
+		csv_session_stop(l->m);
+		break;
+	default:
+		answer(l, msg); /* DONE, ERROR, IN_USE_REPLY */
+	}
+}
+
+static void on_lost(void *arg)
+{
+	struct csv_link *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	l->lost = true;
+	pthread_cond_broadcast(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	give_job(l, NULL);
+}
+
+/* ---- records to csvlockd ------------------------------------------------------------------ */
+
+enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg)
+{
+	enum csv_err err = CSV_NOTCONN;
+
+	pthread_mutex_lock(&l->lock);
+	if (!l->lost)
+		err = csv_client_send(l->client, msg);
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
+static void deadline(struct timespec *ts, unsigned ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ts->tv_sec += ms / 1000;
+	ts->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts->tv_nsec >= 1000000000) {
+		ts->tv_nsec -= 1000000000;
+		ts->tv_sec++;
+	}
+}
+
+enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned timeout_ms)
+{
+	struct call c = { .msg = msg };
+	enum csv_err err = CSV_OK;
+	struct timespec ts;
+
+	deadline(&ts, timeout_ms);
+	pthread_mutex_lock(&l->lock);
+	msg->seq = c.seq = ++l->seq;
+	csv_list_push_back(&l->calls, &c.link);
+	if (l->lost || csv_client_send(l->client, msg))
+		err = CSV_NOTCONN;
+	while (!err && !c.answered) {
+		if (l->lost)
+			err = CSV_NOTCONN;
+		else if (l->fenced)
+			err = CSV_FENCED;
+		else if (pthread_cond_timedwait(&l->wake, &l->lock, &ts))
+			err = CSV_TIMEOUT;
+	}
+	csv_list_del(&c.link);
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
+enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_msg_view *v, void *arg), void *arg,
+				unsigned timeout_ms)
+{
+	enum csv_err err = CSV_OK;
+	struct timespec ts;
+
+	deadline(&ts, timeout_ms);
+	pthread_mutex_lock(&l->lock);
+	while (!err && !(l->viewed && fn(&l->view, arg))) {
+		if (l->lost)
+			err = CSV_NOTCONN;
+		else if (l->fenced)
+			err = CSV_FENCED;
+		else if (pthread_cond_timedwait(&l->wake, &l->lock, &ts))
+			err = CSV_TIMEOUT;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
+/* ---- the lock engine ------------------------------------------------------------------------ */
+
+static struct csv_link *link_of(struct csv_engine *e)
+{
+	return csv_list_entry(e, struct csv_link, engine);
+}
+
+static enum csv_err cluster_lock(struct csv_engine *e, struct csv_res res, enum csv_mode mode, bool noqueue)
+{
+	struct csv_msg msg = { .type = CSV_MSG_LOCK };
+	struct csv_link *l = link_of(e);
+
+	/* Our own slot's lock was taken before the cache was there. */
+	if (res.type == CSV_RES_SLOT && res.id == l->m->slot && l->has_slot_lock) {
+		e->up.granted(e->up.arg, res, CSV_EX);
+		return CSV_OK;
+	}
+	msg.lock.res_type = res.type;
+	msg.lock.res_id = res.id;
+	msg.lock.mode = mode;
+	msg.lock.flags = noqueue ? CSV_LOCKF_NOQUEUE : 0;
+	return csv_link_send(l, &msg);
+}
+
+static enum csv_err cluster_unlock(struct csv_engine *e, struct csv_res res, enum csv_mode keep)
+{
+	struct csv_msg msg = { .type = CSV_MSG_UNLOCK };
+
+	msg.lock.res_type = res.type;
+	msg.lock.res_id = res.id;
+	msg.lock.mode = keep;
+	return csv_link_send(link_of(e), &msg);
+}
+
+/* The link lives on: DETACH comes after the cache has gone. */
+static void cluster_close(struct csv_engine *e)
+{
+	struct csv_link *l = link_of(e);
+
+	pthread_mutex_lock(&l->lock);
+	l->cache_up = false;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static const struct csv_engine_ops cluster_ops = { "cpg", cluster_lock, cluster_unlock, cluster_close };
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h)
+{
+	memset(h, 0, sizeof(*h));
+	h->role = CSV_ROLE_FS;
+	memcpy(h->uuid, m->sb.uuid, sizeof(h->uuid));
+	snprintf(h->volume, sizeof(h->volume), "%s", m->sb.name);
+	snprintf(h->cluster, sizeof(h->cluster), "%s", m->sb.cluster);
+	snprintf(h->mount, sizeof(h->mount), "%.*s", (int)sizeof(h->mount) - 1, m->opts.dir);
+	snprintf(h->lun, sizeof(h->lun), "%.*s", (int)sizeof(h->lun) - 1, m->opts.lun);
+}
+
+enum csv_err csv_link_start(struct csv_link *l)
+{
+	struct csv_client_events ev = { .record = on_record, .lost = on_lost, .arg = l };
+
+	return csv_client_start(l->client, &ev);
+}
+
+enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **out, struct csv_why *why)
+{
+	struct csv_link *l = calloc(1, sizeof(*l));
+	struct csv_msg_hello hello;
+	pthread_condattr_t attr;
+	enum csv_err err;
+
+	if (!l)
+		return csv_fail(why, CSV_NOMEM, "", "out of memory");
+	l->m = m;
+	l->engine.ops = &cluster_ops;
+	csv_list_init(&l->calls);
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	csv_link_hello(m, &hello);
+	err = csv_workq_new(1, &l->worker);
+	if (!err)
+		err = csv_client_open(m->opts.run_dir, &hello, HELLO_MS, &l->client, &l->welcome, why);
+	if (!err && !l->welcome.quorate)
+		err = csv_fail(why, CSV_NOQUORUM, "start csvlockd and corosync on more nodes",
+			       "the cluster has no quorum");
+	if (!err)
+		err = csv_link_start(l);
+	if (err) {
+		csv_link_close(l);
+		return csv_fail(why, err, "", "%s", csv_err_text(err));
+	}
+	*out = l;
+	return CSV_OK;
+}
+
+void csv_link_close(struct csv_link *l)
+{
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->leaving = true;
+	pthread_mutex_unlock(&l->lock);
+	csv_client_close(l->client);
+	if (l->worker)
+		csv_workq_free(l->worker);
+	pthread_cond_destroy(&l->wake);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The link of a mount to csvlockd: records in, records out, the lock engine on top.
+ *
+ * Threads: the client's own reads records and never blocks; one thread of the link
+ * (`worker`) runs what blocks: fence and replay orders, status, re-attachment.
+ */
+#ifndef CSV_CTL_LINK_H
+#define CSV_CTL_LINK_H
+
+#include <pthread.h>
+
+#include "fs/lock/brl.h"
+#include "fs/mount.h"
+#include "lockd/client/client.h"
+
+struct csv_link {
+	struct csv_engine engine;         /* first: the lock cache's upcalls come in here */
+	struct csv_mount *m;
+	struct csv_client *client;        /* replaced by re-attachment; covered by `lock` to send, by the worker to replace */
+	struct csv_msg_welcome welcome;
+	struct csv_workq *worker;         /* one thread */
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;              /* something below changed */
+	bool cache_up;                    /* engine.up is set: GRANT and so on go to the cache */
+	bool lost, fenced;                /* connection ended; csvlockd said FENCED */
+	bool viewed;
+	struct csv_msg_view view;         /* csvlockd's latest */
+	uint64_t seq;                     /* of our requests */
+	struct csv_list calls;            /* csv_link_call() that wait for their answer */
+	bool has_mount_lock, has_slot_lock;
+	uint64_t recovered;               /* bit n: we replayed slot n and have not adopted its orphans */
+	bool leaving;
+	double fence_ms, replay_ms;       /* of our last recovery of another's slot */
+	int64_t recovery_sec;
+	uint32_t recovery_slot, recovery_incarnation;
+};
+
+/* Connects, checks cluster and quorum. NOCLUSTER, OTHERCLUSTER, NOQUORUM, ... */
+enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **l, struct csv_why *why);
+void csv_link_close(struct csv_link *l);
+/* Sends a record; NOTCONN while csvlockd is lost. */
+enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg);
+/* Sends and waits for the answer with the same seq (msg becomes the answer); TIMEOUT, NOTCONN, FENCED. Not in the client's thread. */
+enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned timeout_ms);
+/* Waits until fn(view) holds. */
+enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_msg_view *v, void *arg), void *arg,
+				unsigned timeout_ms);
+
+/* ---- fence.c: orders of csvlockd, run in the worker ---- */
+void csv_fence_order(struct csv_link *l, const struct csv_msg *order);
+void csv_replay_order(struct csv_link *l, const struct csv_msg *order);
+/* csvlockd says that our slot is out: the slot block decides (F2). */
+void csv_fenced_order(struct csv_link *l);
+void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h);
+enum csv_err csv_link_start(struct csv_link *l); /* from now on records are read */
+
+/* After a recovery, when the volume is open: takes over the orphans of slots that we replayed. */
+void csv_link_adopt(struct csv_link *l);
+
+/* Tells csvlockd of each slot that is neither clean on disk nor in its view (cluster.c). */
+enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why);
+
+/* ---- reattach.c ---- */
+void csv_link_lost(struct csv_link *l); /* in the worker */
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvlockd is lost (L3): no new lock is asked for or given, operations park; I/O under way ends.  Its successor is told
+ * what this mount has; what csvfs declares is the truth.  If none comes in time, or it says that the slot is out, the
+ * volume is withdrawn on this node.
+ */
+#include <poll.h>
+#include <string.h>
+
+#include "fs/ctl/link.h"
+#include "fs/lock/cache.h"
+#include "lib/log.h"
+
+#define TRY_MS 100
+#define HELLO_MS 5000
+#define ATTACH_MS 30000
+/* Longer than csvlockd's re-attach time: who comes later is told that he is out. */
+#define GIVE_UP_MS 60000
+
+static void declare_lock(void *arg, struct csv_res res, enum csv_mode mode)
+{
+	struct csv_msg msg = { .type = CSV_MSG_LOCK };
+
+	msg.lock.res_type = res.type;
+	msg.lock.res_id = res.id;
+	msg.lock.mode = mode;
+	msg.lock.flags = CSV_LOCKF_DECLARE;
+	csv_client_send(arg, &msg);
+}
+
+static enum csv_err connect_again(struct csv_link *l)
+{
+	struct csv_msg_hello hello;
+	struct csv_client *fresh, *old;
+	enum csv_err err;
+
+	csv_link_hello(l->m, &hello);
+	err = csv_client_open(l->m->opts.run_dir, &hello, HELLO_MS, &fresh, &l->welcome, NULL);
+	if (err)
+		return err;
+	pthread_mutex_lock(&l->lock);
+	old = l->client;
+	l->client = fresh;
+	pthread_mutex_unlock(&l->lock);
+	csv_client_close(old);
+	return CSV_OK;
+}
+
+/* REATTACH, all locks, DECLARED; then ATTACHED or an error. */
+static enum csv_err declare(struct csv_link *l)
+{
+	struct csv_msg msg = { .type = CSV_MSG_REATTACH };
+	struct csv_mount *m = l->m;
+	enum csv_err err;
+
+	msg.slot.slot = m->slot;
+	msg.slot.incarnation = m->incarnation;
+	msg.slot.pr_key = csv_slot_pr_key(m->slot, m->incarnation);
+	msg.slot.nodeid = m->nodeid;
+	memcpy(msg.slot.node, m->opts.node, sizeof(msg.slot.node));
+	pthread_mutex_lock(&l->lock);
+	msg.seq = ++l->seq;
+	l->viewed = false;
+	l->lost = false;
+	pthread_mutex_unlock(&l->lock);
+	err = csv_link_start(l);
+	if (!err)
+		err = csv_client_send(l->client, &msg);
+	if (err)
+		return err;
+	csv_locks_declare(m->locks, declare_lock, l->client);
+	if (m->ranges)
+		csv_ranges_resend(m->ranges);
+	msg = (struct csv_msg){ .type = CSV_MSG_DECLARED, .seq = msg.seq };
+	return csv_client_send(l->client, &msg);
+}
+
+static bool in_view(const struct csv_msg_view *v, void *arg)
+{
+	const struct csv_mount *m = arg;
+
+	return v->live >> m->slot & 1 && v->incarnation[m->slot] == m->incarnation;
+}
+
+void csv_link_lost(struct csv_link *l)
+{
+	struct csv_mount *m = l->m;
+	enum csv_err err = CSV_NOTCONN;
+	bool over;
+
+	pthread_mutex_lock(&l->lock);
+	over = l->leaving || l->fenced || !l->cache_up;
+	pthread_mutex_unlock(&l->lock);
+	if (over || csv_fs_state(&m->fs))
+		return;
+	csv_warn("csvlockd is lost: no new locks until it is back");
+	csv_mount_set_state(m, CSV_VOL_PAUSED, "csvlockd does not run");
+	csv_locks_freeze(m->locks);
+	for (unsigned waited = 0; err && waited < GIVE_UP_MS && !csv_fs_state(&m->fs); waited += TRY_MS) {
+		poll(NULL, 0, TRY_MS);
+		err = connect_again(l);
+	}
+	if (!err)
+		err = declare(l);
+	if (!err)
+		err = csv_link_wait_view(l, in_view, m, ATTACH_MS);
+	if (err) {
+		csv_fs_withdraw(&m->fs, err == CSV_FENCED ? CSV_FENCED : CSV_NOTCONN, "csvlockd did not come back: %s",
+				csv_err_text(err));
+		return;
+	}
+	csv_locks_thaw(m->locks);
+	csv_mount_set_state(m, CSV_VOL_ONLINE, "");
+	csv_info("attached to csvlockd again");
+}
