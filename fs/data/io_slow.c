@@ -157,10 +157,16 @@ static enum csv_err fill_edges(struct csv_xfer *x)
 	return err;
 }
 
-/* True if the file ends within a block before the one where the write begins. */
-static bool leaves_gap(const struct csv_xfer *x)
+/* True if a file of this size ends within a block before the one where the write begins. */
+static bool leaves_gap(const struct csv_data_req *req, uint64_t size)
 {
-	return x->size % CSV_BLOCK_SIZE && x->size / CSV_BLOCK_SIZE < x->req->off / CSV_BLOCK_SIZE;
+	return size % CSV_BLOCK_SIZE && size / CSV_BLOCK_SIZE < req->off / CSV_BLOCK_SIZE;
+}
+
+/* The block of the old end of file has to be ours too: it gets its zeros from us. */
+static bool gap_not_ours(const struct csv_xfer *x)
+{
+	return leaves_gap(x->req, x->size) && x->req->span.first > x->size / CSV_BLOCK_SIZE;
 }
 
 /*
@@ -194,6 +200,9 @@ static enum csv_err step_convert(struct csv_txn *txn, struct csv_data_req *req, 
 	csv_txn_ordered(txn, req->generation);
 	if (!c->last)
 		return CSV_OK;
+	/* Others may have moved the end of file since: to where a gap would be left that nobody has cleared. */
+	if (csv_le64_get(di->size) != req->xfer->size && leaves_gap(req, csv_le64_get(di->size)))
+		return CSV_AGAIN;
 	if (csv_le64_get(di->size) < req->off + req->len)
 		di->size = csv_le64_of(req->off + req->len);
 	di->mtime = di->ctime = csv_now(req->d->fs);
@@ -240,7 +249,10 @@ static void convert_work(struct csv_work *work)
 		now = (struct timespec){ (int64_t)csv_le64_get(t.sec), csv_le32_get(t.nsec) };
 		file_wrote(req->d, req->file, req->generation, 0, &now);
 	}
-	write_end(req, err);
+	if (err == CSV_AGAIN)
+		write_slow(req); /* from the look-up; what is written by now is written over */
+	else
+		write_end(req, err);
 }
 
 static void slow_landed(struct csv_xfer *x, enum csv_err err)
@@ -250,6 +262,7 @@ static void slow_landed(struct csv_xfer *x, enum csv_err err)
 	csv_workq_add(x->req->d->workq, &x->req->work);
 }
 
+/* AGAIN: the end of file has moved meanwhile to where its block is not ours. */
 static enum csv_err prepare(struct csv_xfer *x)
 {
 	struct csv_data_req *req = x->req;
@@ -258,11 +271,21 @@ static enum csv_err prepare(struct csv_xfer *x)
 	if (req->map_only && needs_txn(x))
 		return CSV_WAIT;
 	err = fill_holes(x);
+	if (err == CSV_OK && gap_not_ours(x))
+		err = CSV_AGAIN;
 	if (err != CSV_OK)
 		return err;
 	req->generation = csv_bdev_generation(req->d->fs->dev);
-	err = leaves_gap(x) ? clear_gap(x) : CSV_OK;
+	err = leaves_gap(req, x->size) ? clear_gap(x) : CSV_OK;
 	return err == CSV_OK ? fill_edges(x) : err;
+}
+
+static void take_gap(struct csv_data_req *req)
+{
+	uint64_t first = req->xfer->size / CSV_BLOCK_SIZE, last = req->span.last;
+
+	csv_span_unlock(&req->file->spans, &req->span);
+	write_take_alone(req, first, last);
 }
 
 void write_slow(struct csv_data_req *req)
@@ -272,16 +295,12 @@ void write_slow(struct csv_data_req *req)
 
 	if (err == CSV_OK)
 		err = look(x);
-	if (err == CSV_OK && leaves_gap(x) && req->span.first > x->size / CSV_BLOCK_SIZE) {
-		/* Also the block of the old end of file has to be ours. */
-		uint64_t first = x->size / CSV_BLOCK_SIZE, last = req->span.last;
-
-		csv_span_unlock(&req->file->spans, &req->span);
-		write_take_alone(req, first, last);
+	if (err == CSV_OK)
+		err = gap_not_ours(x) && !req->map_only ? CSV_AGAIN : prepare(x);
+	if (err == CSV_AGAIN) {
+		take_gap(req);
 		return;
 	}
-	if (err == CSV_OK)
-		err = prepare(x);
 	if (err != CSV_OK) {
 		write_end(req, err);
 		return;
