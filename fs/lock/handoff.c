@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "fs/lock/handoff_int.h"
+#include "fs/lock/lease_move.h"
 
 struct ho_order {
 	struct csv_list link;
@@ -61,6 +62,16 @@ bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg)
 		return false;
 	}
 	return true;
+}
+
+void csv_handoffs_lost(struct csv_handoffs *hs)
+{
+	struct csv_list *pos;
+
+	pthread_mutex_lock(&hs->mutex);
+	csv_list_for_each(pos, &hs->bundles)
+		csv_list_entry(pos, struct ho_bundle, link)->named = false;
+	pthread_mutex_unlock(&hs->mutex);
 }
 
 static void on_mark(void *arg, uint64_t ino)
@@ -184,6 +195,9 @@ static void set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 	/* The destination's first write waits for its run mark (H6); the source has written already. */
 	if (h == CSV_HO_H_LEASED && b->agent.dst)
 		gate = CSV_GATE_RUN;
+	/* Parked for as long as the lease is not here again: a failure has withdrawn the volume. */
+	if (h == CSV_HO_H_LEASED && b->agent.src && csv_ho_resume(hs, b) != CSV_OK)
+		return;
 	pthread_mutex_lock(&hs->mutex);
 	b->armed = h == CSV_HO_H_ARMED;
 	pthread_mutex_unlock(&hs->mutex);
@@ -277,6 +291,38 @@ static void forget(struct csv_handoffs *hs, struct ho_bundle *b)
 	free(b);
 }
 
+/*
+ * No csvlockd knows this handoff any more: all of them have died.  Our own part is then decided by what we know to be
+ * durable, and by the leases: exactly as their records would have said.
+ */
+static void settle(struct csv_handoffs *hs, struct ho_bundle *b)
+{
+	struct csv_ho_agent_acts acts = { 0 };
+
+	if (b->agent.src && b->agent.committed)
+		csv_ho_agent_order(&b->agent, CSV_HO_REVOKE, CSV_HO_MOVED, &acts);
+	else if (b->agent.src && b->agent.answer == CSV_HO_EV_FAILED)
+		csv_ho_agent_order(&b->agent, CSV_HO_RESUME, CSV_HO_KEPT, &acts);
+	else if (b->armed && csv_ho_job(hs, b, CSV_HO_RESOLVE) == CSV_HO_JOB_OK && b->found == CSV_HO_EV_IS_DST)
+		csv_ho_agent_order(&b->agent, CSV_HO_ACTIVATE, CSV_HO_NONE, &acts);
+	else if (b->armed)
+		csv_ho_agent_order(&b->agent, CSV_HO_DECIDED, CSV_HO_KEPT, &acts);
+	b->undecided = b->agent.undecided = false;
+	carry_out(hs, b, &acts);
+}
+
+static void settle_unnamed(struct csv_handoffs *hs)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &hs->bundles) {
+		struct ho_bundle *b = csv_list_entry(pos, struct ho_bundle, link);
+
+		if (!b->named)
+			settle(hs, b);
+	}
+}
+
 static void obey(struct csv_handoffs *hs, struct ho_order *o)
 {
 	const struct csv_msg_ho *ho = &o->msg.ho;
@@ -284,10 +330,15 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 	struct csv_ho_agent_acts acts = { 0 };
 	struct ho_bundle *b = bundle_of(hs, ho->id);
 
-	if (verb == CSV_HO_SYNC || verb >= CSV_HO_VERB_COUNT)
+	if (verb >= CSV_HO_VERB_COUNT)
 		return;
+	if (verb == CSV_HO_SYNC) {
+		settle_unnamed(hs);
+		return;
+	}
 	if (!b)
 		b = bundle_new(hs, o);
+	b->named = true;
 	for (unsigned i = 0; i < b->nfiles && i < o->nfiles; i++) {
 		if (o->file[i].epoch > b->file[i].epoch)
 			b->file[i].epoch = o->file[i].epoch;
@@ -308,7 +359,7 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 
 static void make_mark(struct csv_handoffs *hs, uint64_t ino)
 {
-	enum csv_err err = csv_ho_mark_run(hs, ino);
+	enum csv_err err = csv_lease_mark_run(hs->cfg.leases, ino);
 
 	/* A mark that failed has withdrawn the volume: the waiters are told so by the gate. */
 	if (err != CSV_OK)

@@ -42,6 +42,8 @@ enum csv_err csv_handoffs_new(const struct csv_handoffs_cfg *cfg, struct csv_han
 void csv_handoffs_free(struct csv_handoffs *hs);
 /* HO_FILE, HO_RANGE, HO_ORDER of csvlockd, in order. False: another record. */
 bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg);
+/* csvlockd is lost: what it does not name when it is back (SYNC) is settled from disk. */
+void csv_handoffs_lost(struct csv_handoffs *hs);
 struct csv_gates *csv_handoffs_gates(struct csv_handoffs *hs);
 
 /* A lease of this image may be taken here by the usual rules: no undecided handoff has it (H3). */

@@ -24,6 +24,7 @@ struct ho_bundle {
 	struct csv_msg_brl range[CSV_HO_BRLS_MAX]; /* of the COMMIT or ACTIVATE that runs */
 	struct csv_ho_agent agent;
 	bool undecided, armed;
+	bool named; /* csvlockd has spoken of it since it was here last */
 	struct csv_ho_times times;
 	enum csv_err err; /* of the job that said no */
 	char why[CSV_HO_WHY_MAX];
@@ -45,8 +46,8 @@ struct csv_handoffs {
 
 /* handoff_job.c: runs a job to its end; files' epochs and sizes, times, err and why are filled in. */
 enum csv_ho_job_end csv_ho_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_verb verb);
-/* H6: the run mark of one image, durable. */
-enum csv_err csv_ho_mark_run(struct csv_handoffs *hs, uint64_t ino);
+/* Kept: whatever of the bundle went to the destination and came back is taken up again. */
+enum csv_err csv_ho_resume(struct csv_handoffs *hs, struct ho_bundle *b);
 void csv_ho_drop_shares(struct csv_handoffs *hs, struct ho_bundle *b);
 
 #endif

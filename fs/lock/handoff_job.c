@@ -19,7 +19,7 @@
 #include "fs/meta/namei.h"
 
 static enum csv_ho_job_end no(struct ho_bundle *b, enum csv_err err, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 static enum csv_ho_job_end no(struct ho_bundle *b, enum csv_err err, const char *fmt, ...)
 {
 	va_list ap;
@@ -288,10 +288,48 @@ static void take_range(void *arg, const struct csv_brl *l)
 
 	if (b->nranges == CSV_HO_BRLS_MAX)
 		return;
-	b->range[b->nranges++] = (struct csv_msg_brl){ .ino = l->ino, .gen = l->gen, .type = l->type,
-						       .handle = l->handle, .owner = l->owner, .start = l->start,
-						       .end = l->end, .pid = l->pid,
+	b->range[b->nranges++] = (struct csv_msg_brl){ .ino = l->ino,
+						       .gen = l->gen,
+						       .type = l->type,
+						       .handle = l->handle,
+						       .owner = l->owner,
+						       .start = l->start,
+						       .end = l->end,
+						       .pid = l->pid,
 						       .flock = l->flock | t->file << 1 };
+}
+
+static void thaw(struct csv_handoffs *hs, const struct ho_bundle *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		csv_lease_thaw(hs->cfg.leases, b->file[i].ref);
+}
+
+/* All of them, or none. */
+static enum csv_err freeze(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_lease *l)
+{
+	for (unsigned i = 0; i < b->nfiles; i++) {
+		enum csv_err err = csv_lease_freeze(hs->cfg.leases, b->file[i].ref, &l[i]);
+
+		if (err == CSV_OK)
+			continue;
+		thaw(hs, b, i);
+		no(b, err, "the lease of inode %llu is not this node's any more",
+		   (unsigned long long)b->file[i].ref.ino);
+		return err;
+	}
+	return CSV_OK;
+}
+
+static void let_go(struct csv_handoffs *hs, struct ho_bundle *b)
+{
+	b->nranges = 0;
+	for (unsigned i = 0; i < b->nfiles; i++) {
+		struct take_ranges t = { b, i };
+
+		hs->cfg.ranges(hs->cfg.arg, b->file[i].ref, take_range, &t);
+		csv_lease_gone(hs->cfg.leases, b->file[i].ref);
+	}
 }
 
 static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
@@ -302,27 +340,19 @@ static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 	enum csv_ho_job_end end;
 	enum csv_err err;
 
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		if (!csv_lease_held(hs->cfg.leases, b->file[i].ref, &l[i]))
-			return no(b, CSV_STALE, "the lease of inode %llu is not this node's any more",
-				  (unsigned long long)b->file[i].ref.ino);
-	}
+	if (freeze(hs, b, l) != CSV_OK)
+		return CSV_HO_JOB_NO;
 	err = quiet(hs, b, mtime);
-	if (err != CSV_OK)
-		return no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
 	quiet_at = now_ms(hs);
-	end = give(hs, b, l, &b->dst, b->id, mtime);
+	end = err == CSV_OK ? give(hs, b, l, &b->dst, b->id, mtime)
+			    : no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
+	if (end == CSV_HO_JOB_NO)
+		thaw(hs, b, b->nfiles);
 	if (end != CSV_HO_JOB_OK)
 		return end;
 	durable_at = now_ms(hs);
 	bring_home(hs, b);
-	b->nranges = 0;
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		struct take_ranges t = { b, i };
-
-		hs->cfg.ranges(hs->cfg.arg, b->file[i].ref, take_range, &t);
-		csv_lease_gone(hs->cfg.leases, b->file[i].ref);
-	}
+	let_go(hs, b);
 	b->times = (struct csv_ho_times){ quiet_at - from, durable_at - quiet_at, now_ms(hs) - durable_at };
 	return CSV_HO_JOB_OK;
 }
@@ -368,9 +398,16 @@ static enum csv_ho_job_end activate(struct csv_handoffs *hs, struct ho_bundle *b
 		return no(b, err, "the leases cannot be taken up: %s", csv_err_text(err));
 	for (unsigned i = 0; i < b->nranges; i++) {
 		const struct csv_msg_brl *r = &b->range[i];
-		struct csv_brl l = { .ino = r->ino, .gen = r->gen, .node = r->nodeid, .handle = r->handle,
-				     .owner = r->owner, .start = r->start, .end = r->end, .type = r->type,
-				     .pid = r->pid, .flock = r->flock & 1 };
+		struct csv_brl l = { .ino = r->ino,
+				     .gen = r->gen,
+				     .node = r->nodeid,
+				     .handle = r->handle,
+				     .owner = r->owner,
+				     .start = r->start,
+				     .end = r->end,
+				     .type = r->type,
+				     .pid = r->pid,
+				     .flock = r->flock & 1 };
 
 		hs->cfg.load(hs->cfg.arg, &l);
 	}
@@ -379,27 +416,39 @@ static enum csv_ho_job_end activate(struct csv_handoffs *hs, struct ho_bundle *b
 
 /* ---- back ---- */
 
+static enum csv_err may_go_back(struct ho_bundle *b, const struct csv_lease *l)
+{
+	for (unsigned i = 0; i < b->nfiles; i++) {
+		if (!is_ours(b, &l[i])) {
+			no(b, CSV_STALE, "the lease of inode %llu is not as the handoff left it",
+			   (unsigned long long)b->file[i].ref.ino);
+			return CSV_STALE;
+		}
+		if (!csv_ho_may_return(l[i].run)) {
+			no(b, CSV_BUSY, "the VM has written at the destination");
+			return CSV_BUSY;
+		}
+	}
+	return CSV_OK;
+}
+
 static enum csv_ho_job_end give_back(struct csv_handoffs *hs, struct ho_bundle *b)
 {
 	struct csv_lease l[CSV_HO_FILES_MAX];
 	struct timespec mtime[CSV_HO_FILES_MAX] = { 0 };
-	enum csv_ho_job_end end;
+	enum csv_ho_job_end end = CSV_HO_JOB_NO;
 
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		if (!csv_lease_held(hs->cfg.leases, b->file[i].ref, &l[i]) || !is_ours(b, &l[i]))
-			return no(b, CSV_STALE, "the lease of inode %llu is not as the handoff left it",
-				  (unsigned long long)b->file[i].ref.ino);
-		if (!csv_ho_may_return(l[i].run))
-			return no(b, CSV_BUSY, "the VM has written at the destination");
-	}
-	end = give(hs, b, l, &b->src, NULL, mtime);
+	if (freeze(hs, b, l) != CSV_OK)
+		return CSV_HO_JOB_NO;
+	if (may_go_back(b, l) == CSV_OK)
+		end = give(hs, b, l, &b->src, NULL, mtime);
+	if (end == CSV_HO_JOB_NO)
+		thaw(hs, b, b->nfiles);
 	if (end != CSV_HO_JOB_OK)
 		return end;
 	bring_home(hs, b);
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		csv_lease_gone(hs->cfg.leases, b->file[i].ref);
-		b->file[i].share = NULL;
-	}
+	let_go(hs, b);
+	csv_ho_drop_shares(hs, b);
 	return CSV_HO_JOB_OK;
 }
 
@@ -468,38 +517,56 @@ enum csv_err csv_ho_resume(struct csv_handoffs *hs, struct ho_bundle *b)
 	return err == CSV_OK ? run_op(hs, b, CSV_RES_LEASE, CSV_EX, come_back) : err;
 }
 
-/* ---- the run mark ---- */
+/* ---- shares of our own ---- */
 
-enum csv_err csv_ho_mark_run(struct csv_handoffs *hs, uint64_t ino)
+struct close_op {
+	struct csv_op op;
+	struct csv_handoffs *hs;
+	struct csv_lease_ref *share;
+	sem_t done;
+};
+
+static void close_fail(struct csv_op *op, enum csv_err err)
 {
-	struct csv_fs *fs = hs->cfg.fs;
-	struct csv_txn *txn;
-	struct csv_lease l;
-	enum csv_err err;
-	uint64_t tid;
+	struct close_op *c = csv_list_entry(op, struct close_op, op);
 
-	if (!csv_lease_held(hs->cfg.leases, (struct csv_iref){ .ino = ino }, &l))
-		return CSV_STALE;
-	if (l.run)
-		return CSV_OK;
-	err = csv_txn_begin(fs, 2, &txn);
-	if (err != CSV_OK)
-		return err;
-	l.run = true;
-	err = csv_lease_write(txn, &l);
-	if (err != CSV_OK) {
-		csv_txn_abort(txn);
-		return err;
+	csv_lease_forget(c->hs->cfg.leases, op, c->share);
+	sem_post(&c->done);
+}
+
+static void close_run(struct csv_op *op)
+{
+	struct close_op *c = csv_list_entry(op, struct close_op, op);
+
+	if (csv_lease_close(c->hs->cfg.leases, op, c->share) == CSV_WAIT) {
+		csv_op_park(op);
+		return;
 	}
-	tid = csv_txn_end(txn);
-	return csv_journal_commit(fs, tid);
+	csv_op_done(op);
+	sem_post(&c->done);
+}
+
+static void close_share(struct csv_handoffs *hs, struct csv_lease_ref *share)
+{
+	struct close_op *c = calloc(1, sizeof(*c));
+
+	CSV_ASSERT(c);
+	c->hs = hs;
+	c->share = share;
+	sem_init(&c->done, 0, 0);
+	csv_op_init(&c->op, hs->cfg.locks, close_run, close_fail);
+	close_run(&c->op);
+	while (sem_wait(&c->done))
+		;
+	sem_destroy(&c->done);
+	free(c);
 }
 
 void csv_ho_drop_shares(struct csv_handoffs *hs, struct ho_bundle *b)
 {
 	for (unsigned i = 0; i < b->nfiles; i++) {
 		if (b->file[i].share)
-			csv_lease_release(hs->cfg.leases, b->file[i].share);
+			close_share(hs, b->file[i].share);
 		b->file[i].share = NULL;
 	}
 }

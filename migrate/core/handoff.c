@@ -231,6 +231,7 @@ static void on_ran(struct csv_handoff *h, const struct csv_ho_event *ev, struct 
 static void on_finish(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
 	h->state = CSV_HO_DONE;
+	tell(CSV_HO_DECIDED, out);
 }
 
 static void on_is_src(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
@@ -297,7 +298,7 @@ static void out_activating(struct csv_handoff *h, const struct csv_ho_event *ev,
 static void out_active(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
 	if (h->src_out)
-		h->state = CSV_HO_DONE;
+		on_finish(h, ev, out);
 	else if (h->dst_out)
 		resolve(h, ev->view, out);
 }

@@ -453,35 +453,23 @@ static bool may_return(const struct world *w)
 
 static enum csv_ho_job_end run_job(struct world *w, unsigned n, enum csv_ho_verb verb)
 {
+	bool writes = verb == CSV_HO_COMMIT || verb == CSV_HO_RETURN || verb == CSV_HO_RECLAIM;
 	bool lost = w->faults && !pick(w, 10); /* the answer to the commit write does not come */
 
-	switch (verb) {
-	case CSV_HO_COMMIT:
-		if (!pick(w, 12) || !all_held(w, n))
-			return CSV_HO_JOB_NO;
-		if (!lost || pick(w, 2))
-			give(w, DST, true);
-		break;
-	case CSV_HO_RETURN:
-		if (!may_return(w) || !all_held(w, n))
-			return CSV_HO_JOB_NO;
-		if (!lost || pick(w, 2))
-			give(w, SRC, false);
-		break;
-	case CSV_HO_RECLAIM:
-		if (all_held(w, n))
-			return CSV_HO_JOB_OK; /* it was given back by one who could not tell any more */
-		if (!may_return(w))
-			return CSV_HO_JOB_NO;
-		if (!lost || pick(w, 2))
-			give(w, SRC, false);
-		break;
-	case CSV_HO_ARM:
-	case CSV_HO_ACTIVATE:
+	if (verb == CSV_HO_ARM || verb == CSV_HO_ACTIVATE)
 		return pick(w, 12) ? CSV_HO_JOB_OK : CSV_HO_JOB_NO;
-	default:
+	if (!writes)
 		return CSV_HO_JOB_OK;
-	}
+	if (verb == CSV_HO_COMMIT && (!pick(w, 12) || !all_held(w, n)))
+		return CSV_HO_JOB_NO;
+	if (verb == CSV_HO_RETURN && (!may_return(w) || !all_held(w, n)))
+		return CSV_HO_JOB_NO;
+	if (verb == CSV_HO_RECLAIM && all_held(w, n))
+		return CSV_HO_JOB_OK; /* it was given back by one who could not tell any more */
+	if (verb == CSV_HO_RECLAIM && !may_return(w))
+		return CSV_HO_JOB_NO;
+	if (!lost || pick(w, 2))
+		give(w, verb == CSV_HO_COMMIT ? DST : SRC, verb == CSV_HO_COMMIT);
 	if (!lost)
 		return CSV_HO_JOB_OK;
 	w->faults--;
