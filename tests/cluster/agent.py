@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs inside a node: a process that does file operations one after the other and keeps its descriptors.
+
+Each line on standard input is a JSON list [operation, arguments...]; each answer one JSON object with
+"ok" (the result) or "errno".  Tests drive it through Agent (agents.py).
+"""
+import fcntl
+import json
+import os
+import random
+import struct
+import sys
+import threading
+
+import records
+
+files = {}
+threads, outcomes = [], {}  # of write_behind
+OFD_SETLK, OFD_GETLK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK of Linux
+KINDS = {"r": fcntl.F_RDLCK, "w": fcntl.F_WRLCK, "u": fcntl.F_UNLCK}
+
+
+def flock_struct(kind, start, length):
+    return struct.pack("hhqqi4x", KINDS[kind], os.SEEK_SET, start, length, 0)
+
+
+def op_open(name, path, flags, mode=0o644):
+    value = 0
+    for flag in flags.split("|"):
+        value |= getattr(os, flag)
+    files[name] = os.open(path, value, mode)
+
+
+def op_close(name):
+    os.close(files.pop(name))
+
+
+def op_pwrite(name, text, offset):
+    return os.pwrite(files[name], text.encode(), offset)
+
+
+def op_write(name, text):
+    return os.write(files[name], text.encode())
+
+
+def op_pread(name, length, offset):
+    return os.pread(files[name], length, offset).decode("latin-1")
+
+
+def op_fsync(name):
+    os.fsync(files[name])
+
+
+def op_size(name):
+    return os.fstat(files[name]).st_size
+
+
+def op_nlink(name):
+    return os.fstat(files[name]).st_nlink
+
+
+def op_ofd_lock(name, kind, start, length):
+    fcntl.fcntl(files[name], OFD_SETLK, flock_struct(kind, start, length))
+
+
+def op_posix_lock(name, kind, start, length):
+    fcntl.fcntl(files[name], fcntl.F_SETLK, flock_struct(kind, start, length))
+
+
+def op_posix_test(name, kind, start, length):
+    answer = fcntl.fcntl(files[name], fcntl.F_GETLK, flock_struct(kind, start, length))
+    return {v: k for k, v in KINDS.items()}[struct.unpack("hhqqi4x", answer)[0]]
+
+
+def op_flock(name, how):
+    fcntl.flock(files[name], getattr(fcntl, how) | fcntl.LOCK_NB)
+
+
+def op_fill(name, size):
+    """Writes every block of the file's first `size` bytes, so that all is mapped."""
+    step = 1 << 20
+    for offset in range(0, size, step):
+        os.pwrite(files[name], b"\x5a" * min(step, size - offset), offset)
+    os.fsync(files[name])
+
+
+def op_random_io(name, size, count, seed):
+    """`count` random reads and writes of blocks, each checked against what was written there last."""
+    rng, written = random.Random(seed), {}
+    for _ in range(count):
+        block = rng.randrange(size // records.SIZE)
+        if rng.random() < 0.5:
+            written[block] = bytes([rng.randrange(256)]) * records.SIZE
+            os.pwrite(files[name], written[block], block * records.SIZE)
+        elif os.pread(files[name], records.SIZE, block * records.SIZE) != written.get(block, b"\x5a" * records.SIZE):
+            return f"block {block} is not what was written"
+    return "good"
+
+
+def op_zeros(name, size, count, seed):
+    """Whether `count` random blocks of the file's first `size` bytes are zeros."""
+    rng = random.Random(seed)
+    places = [rng.randrange(size // records.SIZE) * records.SIZE for _ in range(count)]
+    return all(not any(os.pread(files[name], records.SIZE, place)) for place in places)
+
+
+def op_write_behind(name, texts, again=False):
+    """Starts a thread for each text, which writes it into the block of its number; `again`: until it fails."""
+    def write(number, text):
+        try:
+            os.pwrite(files[name], text.encode(), number * records.SIZE)
+            while again:
+                os.pwrite(files[name], text.encode(), number * records.SIZE)
+            outcomes[number] = 0
+        except OSError as error:
+            outcomes[number] = error.errno
+
+    outcomes.clear()
+    for number, text in enumerate(texts):
+        threads.append(threading.Thread(target=write, args=(number, text), daemon=True))
+        threads[-1].start()
+
+
+def op_outcomes():
+    """Waits for what write_behind() started; the errno of each, 0 for success."""
+    while threads:
+        threads.pop().join()
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+def op_lost(kind, path, last):
+    """Acknowledged records (records.py) that are not there; kind is image or files."""
+    return {"image": records.lost_of_image, "files": records.lost_of_files}[kind](path, last)
+
+
+def op_call(function, *arguments):
+    """A function of os by name."""
+    result = getattr(os, function)(*arguments)
+    if isinstance(result, os.stat_result):
+        return {key: getattr(result, key) for key in dir(result) if key.startswith("st_")}
+    return result
+
+
+def main():
+    for line in sys.stdin:
+        operation, *arguments = json.loads(line)
+        try:
+            answer = {"ok": globals()[f"op_{operation}"](*arguments)}
+        except OSError as error:
+            answer = {"errno": error.errno}
+        print(json.dumps(answer), flush=True)
+
+
+main()
