@@ -23,7 +23,8 @@ const char *csv_check_code_text(enum csv_check_code code)
 	return (unsigned)code < CSV_CHECK_CODE_COUNT ? codes[code].text : "unknown";
 }
 
-static void tell(struct chk *c, struct csv_finding *f, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void tell(struct chk *c, struct csv_finding *f, const char *fmt,
+						       va_list ap)
 {
 	uint64_t n = ++c->sum->per_code[f->id];
 
