@@ -7,10 +7,16 @@
 
 Every test gets the cluster whole, whatever the one before did to it.
 """
+import sys
+import uuid
+
 import pytest
 
-from harness import Cluster, Instance, logs, signals
-from harness.instance import ROOT
+from agents import Agent
+from harness import Cluster, Instance, leftovers, logs, signals
+from harness.instance import MOUNT_POINT, ROOT
+
+sys.path.append(str(ROOT / "tests" / "demo"))  # vm: virtual machines on a node
 
 
 def pytest_configure(config):
@@ -28,6 +34,7 @@ def run_cluster(request, cluster):
         if request.session.testsfailed:
             logs.keep(cluster.instance, ROOT / "build" / "logs" / cluster.instance.name)
         cluster.down()
+        assert leftovers.find(cluster.instance) == []
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +45,7 @@ def instance_name():
 
 @pytest.fixture(scope="session")
 def session_cluster(request, instance_name):
-    yield from run_cluster(request, Cluster(instance_name))
+    yield from run_cluster(request, Cluster(instance_name, luns=2))
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +64,21 @@ def cluster(session_cluster):
 def bare_cluster(session_bare_cluster):
     yield session_bare_cluster
     session_bare_cluster.heal()
+
+
+@pytest.fixture
+def place(cluster):
+    """A directory of the test's own, on the volume."""
+    path = f"{MOUNT_POINT}/{uuid.uuid4().hex[:8]}"
+    cluster.node("n1").run(["mkdir", path])
+    return path
+
+
+@pytest.fixture
+def trio(cluster):
+    """An agent on each node."""
+    agents = [Agent(node) for node in cluster.nodes]
+    yield agents
+    for agent in agents:
+        with agent:
+            pass

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Numbered records, as recorder.py writes them and agent.py finds them again."""
+import os
+
+SIZE = 4096   # bytes of a record
+SLOTS = 4096  # records of an image; the next one overwrites the first
+
+
+def content(number):
+    """The bytes of a record."""
+    return (b"record %010d\n" % number * (SIZE // 18 + 1))[:SIZE]
+
+
+def offset(number):
+    """Where in an image a record lies, in bytes."""
+    return number % SLOTS * SIZE
+
+
+def lost_of_image(path, last):
+    """Those of the acknowledged records 0..last that are not in the image. The one after the last may be there."""
+    lost = []
+    fd = os.open(path, os.O_RDONLY)
+    for number in range(max(0, last - SLOTS + 1), last + 1):
+        found = os.pread(fd, SIZE, offset(number))
+        following = last + 1 if offset(last + 1) == offset(number) else number
+        if found not in (content(number), content(following)):
+            lost.append(number)
+    os.close(fd)
+    return lost
+
+
+def lost_of_files(folder, last):
+    """Those of the files 0..last that are not there or not whole."""
+    lost = []
+    for number in range(last + 1):
+        try:
+            with open(f"{folder}/{number}", "rb") as file:
+                if file.read() == content(number):
+                    continue
+        except FileNotFoundError:
+            pass
+        lost.append(number)
+    return lost
