@@ -33,7 +33,7 @@ static struct csv_link *link_of(struct csv_mount *m)
 
 /* ---- locks before there is a cache --------------------------------------------------------- */
 
-static enum csv_err take(struct csv_link *l, struct csv_res res, bool noqueue, unsigned ms)
+static enum csv_err take(struct csv_link *l, struct csv_res res, unsigned ms)
 {
 	struct csv_msg msg = { .type = CSV_MSG_LOCK };
 	enum csv_err err;
@@ -41,10 +41,7 @@ static enum csv_err take(struct csv_link *l, struct csv_res res, bool noqueue, u
 	msg.lock.res_type = res.type;
 	msg.lock.res_id = res.id;
 	msg.lock.mode = CSV_EX;
-	msg.lock.flags = noqueue ? CSV_LOCKF_NOQUEUE : 0;
 	err = csv_link_call(l, &msg, ms);
-	if (err == CSV_OK && msg.type == CSV_MSG_DENY)
-		return CSV_BUSY;
 	return err == CSV_OK && msg.type == CSV_MSG_ERROR ? (enum csv_err)msg.err : err;
 }
 
@@ -251,9 +248,11 @@ static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
 
 	if (err)
 		return err;
-	err = take(l, csv_res(CSV_RES_SLOT, s.slot), true, ANSWER_MS);
+	/* Who has recovered the slot may have its lock in his cache, and gives it up when asked. */
+	err = take(l, csv_res(CSV_RES_SLOT, s.slot), ANSWER_MS);
 	if (err)
-		return csv_fail(why, err, "mount again", "slot %u is somebody else's", s.slot);
+		return csv_fail(why, err, "mount again", "the lock of slot %u cannot be had: %s", s.slot,
+				csv_err_text(err));
 	l->has_slot_lock = true;
 	m->slot = s.slot;
 	err = register_key(m, csv_slot_pr_key(s.slot, s.incarnation + 1), why);
@@ -272,7 +271,7 @@ static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
 	struct csv_link *l = link_of(m);
 	enum csv_err err;
 
-	err = take(l, csv_res(CSV_RES_MOUNT, 0), false, MOUNT_WAIT_MS);
+	err = take(l, csv_res(CSV_RES_MOUNT, 0), MOUNT_WAIT_MS);
 	if (err)
 		return csv_fail(why, err, "see csvlockd's log: who holds `mount`, who is being recovered",
 				"no turn to mount: %s", csv_err_text(err));
