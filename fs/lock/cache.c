@@ -193,6 +193,11 @@ static void kick_bast(struct csv_lock *l)
 		csv_lock_demote(l, target);
 }
 
+static bool given_up(const struct csv_lock *l)
+{
+	return l->c->rows[l->res.type].given_up && !l->c->engine->ops->alone;
+}
+
 /* Decides what happens to a lock next. May free it. */
 static void lock_kick(struct csv_lock *l)
 {
@@ -204,7 +209,7 @@ static void lock_kick(struct csv_lock *l)
 		csv_lock_serve(l, fresh);
 		if (!kick_waiters(l))
 			kick_bast(l);
-		if (l->shrink && lock_idle(l) && l->mode != CSV_NL)
+		if ((l->shrink || given_up(l)) && lock_idle(l) && l->mode != CSV_NL)
 			csv_lock_demote(l, CSV_NL);
 	}
 	if (!lock_idle(l))

@@ -19,6 +19,11 @@ struct csv_lock_row {
 	enum csv_err (*flush)(struct csv_fs *fs,
 			      struct csv_res res);	     /* EX -> lower: what changed is home and durable */
 	void (*drop)(struct csv_fs *fs, struct csv_res res); /* -> NL: nothing of it stays in memory */
+	/*
+	 * Not cached: goes down as soon as nobody uses it, because others ask without queueing whether somebody does
+	 * (an engine that is alone has nobody to ask: then it is cached).
+	 */
+	bool given_up;
 };
 extern const struct csv_lock_row csv_lock_rows[CSV_RES_TYPES];
 

@@ -32,6 +32,7 @@ struct csv_engine_ops {
 	/* Down-conversion, always possible: to NL or (EX) to PR. NOTCONN: the declaration will tell. */
 	enum csv_err (*unlock)(struct csv_engine *e, struct csv_res res, enum csv_mode keep);
 	void (*close)(struct csv_engine *e); /* no upcall comes after it */
+	bool alone;			     /* no other node can ask */
 };
 
 struct csv_engine {

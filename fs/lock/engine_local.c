@@ -23,7 +23,7 @@ static void local_close(struct csv_engine *e)
 	free(e);
 }
 
-static const struct csv_engine_ops local_ops = { "local", local_lock, local_unlock, local_close };
+static const struct csv_engine_ops local_ops = { "local", local_lock, local_unlock, local_close, true };
 
 enum csv_err csv_engine_local(struct csv_engine **out)
 {

@@ -17,6 +17,7 @@
 #include "fs/data/io.h"
 #include "fs/lock/hold.h"
 #include "fs/meta/lease.h"
+#include "fs/meta/namei.h"
 
 struct csv_leases;
 struct csv_lease_ref; /* one share in the lease of one image */
@@ -61,12 +62,14 @@ uint64_t csv_lease_epoch(const struct csv_lease_ref *ref);
 bool csv_lease_held(struct csv_leases *ls, struct csv_iref image, struct csv_lease *l);
 
 /*
- * Times of a leased image are its holder's: kept by csv_data, journalled into the lease block at most once a second
- * (tick: in a worker), at a full fsync (sync: then commit *tid; 0: nothing to do) and at close, then into the inode.
+ * Times of a leased image are its holder's: kept by csv_data; journalled into the lease block once a second and at a
+ * full fsync, by this; at close into the inode.  No lock is needed.  NOENT: the image is not leased here, times go into
+ * the inode as usual.  *tid: transaction to commit for durability, 0: nothing was pending.
  */
-void csv_lease_tick(struct csv_leases *ls);
-enum csv_err csv_lease_sync_times(struct csv_leases *ls, struct csv_lease_ref *ref, struct csv_file *file,
-				  uint64_t *tid);
+enum csv_err csv_lease_sync_times(struct csv_leases *ls, struct csv_file *file, uint64_t *tid);
+/* The times in memory became the lease's (note), or the inode's were set by hand and are to stay (forget). */
+void csv_lease_note_times(struct csv_leases *ls, struct csv_iref image, struct timespec mtime);
+void csv_lease_forget_times(struct csv_leases *ls, struct csv_iref image);
 /*
  * Hook for csv_locks_on_flush(), arg: struct csv_data: times of files without lease, pending in memory, are journalled
  * before inode.I EX is given up.
