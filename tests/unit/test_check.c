@@ -162,6 +162,20 @@ struct wound {
 static uint8_t page[BLOCK] __attribute__((aligned(4096)));
 static uint8_t page2[BLOCK] __attribute__((aligned(4096)));
 
+static void set64(uint8_t *p, uint64_t value)
+{
+	csv_le64 v = csv_le64_of(value);
+
+	memcpy(p, &v, sizeof(v));
+}
+
+static void set32(uint8_t *p, uint32_t value)
+{
+	csv_le32 v = csv_le32_of(value);
+
+	memcpy(p, &v, sizeof(v));
+}
+
 static struct csv_disk_inode *inode(struct csv_bdev *dev, struct csv_iref ref)
 {
 	get(dev, ref.ino, page);
@@ -214,8 +228,8 @@ static struct csv_disk_tree_slot *leaf_slot(unsigned i)
 	return (struct csv_disk_tree_slot *)(void *)(leaf_head() + 1) + i;
 }
 
-/* Record i of a root that is a leaf. */
-static void *root_value(struct csv_disk_inode *d, unsigned i, struct csv_disk_tree_slot **slot)
+/* Record i of a root that is a leaf; records lie at any address. */
+static uint8_t *root_value(struct csv_disk_inode *d, unsigned i, struct csv_disk_tree_slot **slot)
 {
 	*slot = (struct csv_disk_tree_slot *)(void *)(d->tree + sizeof(struct csv_disk_tree_head)) + i;
 	return d->tree + csv_le16_get((*slot)->off);
@@ -313,9 +327,9 @@ static void symlink_short(struct stage *s, struct csv_bdev *dev)
 static void extent_far(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
-	struct csv_disk_extent *e = root_value(inode(dev, s->other), 0, &slot);
+	uint8_t *e = root_value(inode(dev, s->other), 0, &slot);
 
-	e->phys = csv_le64_of(s->sb.blocks);
+	set64(e + offsetof(struct csv_disk_extent, phys), s->sb.blocks);
 	put(dev, s->other.ino, page);
 }
 
@@ -332,9 +346,9 @@ static void extent_beyond(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
 	struct csv_disk_inode *d = inode(dev, s->other);
-	struct csv_disk_extent *e = root_value(d, 2, &slot);
+	uint8_t *e = root_value(d, 2, &slot);
 
-	e->flags = csv_le32_of(0);
+	set32(e + offsetof(struct csv_disk_extent, flags), 0);
 	d->size = csv_le64_of(BLOCK);
 	put(dev, s->other.ino, page);
 }
@@ -342,10 +356,11 @@ static void extent_beyond(struct stage *s, struct csv_bdev *dev)
 static void crosslink(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
-	struct csv_disk_extent *e = root_value(inode(dev, s->other), 0, &slot), *f;
+	uint8_t *e = root_value(inode(dev, s->other), 0, &slot), *f;
+	const size_t phys = offsetof(struct csv_disk_extent, phys);
 
 	f = root_value((void *)page, 1, &slot);
-	f->phys = e->phys;
+	memcpy(f + phys, e + phys, sizeof(csv_le64));
 	put(dev, s->other.ino, page);
 }
 
@@ -541,17 +556,17 @@ static void orphan_lost(struct stage *s, struct csv_bdev *dev)
 	put(dev, CSV_ORPHAN_BLOCK(0), page);
 }
 
+#define ENTRY(field) offsetof(struct csv_disk_dirent, field)
 /* The root directory's record of `name`: in `page`, to be put at the root. */
-static struct csv_disk_dirent *entry(struct stage *s, struct csv_bdev *dev, const char *name,
-				     struct csv_disk_tree_slot **slot)
+static uint8_t *entry(struct stage *s, struct csv_bdev *dev, const char *name, struct csv_disk_tree_slot **slot)
 {
 	struct csv_disk_inode *d = inode(dev, (struct csv_iref){ s->sb.root_inode, 0 });
 	const struct csv_disk_tree_head *h = (const void *)d->tree;
 
 	for (unsigned i = 0; i < csv_le16_get(h->count); i++) {
-		struct csv_disk_dirent *e = root_value(d, i, slot);
+		uint8_t *e = root_value(d, i, slot);
 
-		if (e->namelen == strlen(name) && !memcmp(e->name, name, e->namelen))
+		if (e[ENTRY(namelen)] == strlen(name) && !memcmp(e + ENTRY(name), name, strlen(name)))
 			return e;
 	}
 	fail_msg("no entry %s", name);
@@ -561,18 +576,16 @@ static struct csv_disk_dirent *entry(struct stage *s, struct csv_bdev *dev, cons
 static void dirent_inode(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
-	csv_le64 nowhere = csv_le64_of(s->lease);
 
-	memcpy(&entry(s, dev, "other", &slot)->inode, &nowhere, sizeof(nowhere));
+	set64(entry(s, dev, "other", &slot) + ENTRY(inode), s->lease);
 	put(dev, s->sb.root_inode, page);
 }
 
 static void dirent_gen(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
-	csv_le32 gen = csv_le32_of(s->other.gen + 1);
 
-	memcpy(&entry(s, dev, "other", &slot)->gen, &gen, sizeof(gen));
+	set32(entry(s, dev, "other", &slot) + ENTRY(gen), s->other.gen + 1);
 	put(dev, s->sb.root_inode, page);
 }
 
@@ -580,7 +593,7 @@ static void dirent_type(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
 
-	entry(s, dev, "other", &slot)->type = DT_DIR;
+	entry(s, dev, "other", &slot)[ENTRY(type)] = DT_DIR;
 	put(dev, s->sb.root_inode, page);
 }
 
@@ -588,7 +601,7 @@ static void dirent_hash(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
 
-	entry(s, dev, "other", &slot)->name[0] = 'O';
+	entry(s, dev, "other", &slot)[ENTRY(name)] = 'O';
 	put(dev, s->sb.root_inode, page);
 }
 
@@ -596,7 +609,7 @@ static void dirent_bad(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
 
-	entry(s, dev, "other", &slot)->name[1] = '/';
+	entry(s, dev, "other", &slot)[ENTRY(name) + 1] = '/';
 	put(dev, s->sb.root_inode, page);
 }
 
@@ -625,13 +638,11 @@ static void dirent_twice(struct stage *s, struct csv_bdev *dev)
 static void dir_twice(struct stage *s, struct csv_bdev *dev)
 {
 	struct csv_disk_tree_slot *slot;
-	struct csv_disk_dirent *e = entry(s, dev, "other", &slot);
-	csv_le64 ino = csv_le64_of(s->sub.ino);
-	csv_le32 gen = csv_le32_of(s->sub.gen);
+	uint8_t *e = entry(s, dev, "other", &slot);
 
-	memcpy(&e->inode, &ino, sizeof(ino));
-	memcpy(&e->gen, &gen, sizeof(gen));
-	e->type = DT_DIR;
+	set64(e + ENTRY(inode), s->sub.ino);
+	set32(e + ENTRY(gen), s->sub.gen);
+	e[ENTRY(type)] = DT_DIR;
 	put(dev, s->sb.root_inode, page);
 }
 
