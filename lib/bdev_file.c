@@ -2,6 +2,7 @@
 /* Block device on a plain file or a kernel block device: open, geometry, exclusion, close. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -120,17 +121,29 @@ static enum csv_err busy(const char *path, const char *holder, struct csv_why *w
  * Plain files: a lock of the open file description, which dies with the last
  * descriptor, so a killed program leaves none behind.
  */
+/*
+ * The lock of a killed process lives until its last request in the kernel has ended, a moment after the process (F3:
+ * its successor must wait for just that).  So a lock that nobody can be named for is waited for, at most this long.
+ */
+#define DEAD_HOLDER_MS 5000u
+#define DEAD_HOLDER_POLL_MS 20u
+
 static enum csv_err lock_file(struct file_dev *f, const char *path, struct csv_why *why)
 {
 	struct flock lk = { .l_type = f->rdonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 	char holder[96];
 
-	if (fcntl(f->fd, F_OFD_SETLK, &lk) == 0)
-		return CSV_OK;
-	if (errno != EAGAIN && errno != EACCES)
-		return csv_fail(why, csv_err_from_errno(errno), NULL, "cannot lock %.150s: %m", path);
-	csv_holder_of_file(f->fd, holder, sizeof(holder));
-	return busy(path, holder, why);
+	for (unsigned waited = 0;; waited += DEAD_HOLDER_POLL_MS) {
+		if (fcntl(f->fd, F_OFD_SETLK, &lk) == 0)
+			return CSV_OK;
+		if (errno != EAGAIN && errno != EACCES)
+			return csv_fail(why, csv_err_from_errno(errno), NULL, "cannot lock %.150s: %m", path);
+		holder[0] = 0;
+		csv_holder_of_file(f->fd, holder, sizeof(holder));
+		if (holder[0] || waited >= DEAD_HOLDER_MS)
+			return busy(path, holder, why);
+		poll(NULL, 0, DEAD_HOLDER_POLL_MS);
+	}
 }
 
 static enum csv_err open_fd(struct file_dev *f, const char *path, unsigned flags, struct csv_why *why)

@@ -652,7 +652,8 @@ static void test_tool_restart(void **state)
 	csv_bdev_close(dev);
 }
 
-/* Another host resets the LUN in the middle of our load: all is retried, and as no session was lost nothing was forgotten. */
+/* Another host resets the LUN in the middle of our load: all is retried, and as no session was lost nothing was
+ * forgotten. */
 static void test_reset_under_load(void **state)
 {
 	struct node a, b;

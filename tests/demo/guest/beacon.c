@@ -42,8 +42,7 @@ static void beacon_loop(int fd)
 		int length = snprintf(text, sizeof(text), "csvfs demo %u\n", n);
 
 		/* A lost one does not matter: the next comes soon. */
-		(void)sendto(fd, text, (size_t)length, 0, (const struct sockaddr *)&everybody,
-			     sizeof(everybody));
+		(void)sendto(fd, text, (size_t)length, 0, (const struct sockaddr *)&everybody, sizeof(everybody));
 		nanosleep(&period, NULL);
 	}
 }

@@ -29,8 +29,8 @@ struct check {
 	uint64_t seed;
 	struct extent *extents;
 	size_t extent_count;
-	uint64_t *newest;	/* per slot: highest acknowledged sequence number + 1, or 0 */
-	uint64_t highest;	/* over all slots, + 1 */
+	uint64_t *newest; /* per slot: highest acknowledged sequence number + 1, or 0 */
+	uint64_t highest; /* over all slots, + 1 */
 	uint64_t acked, lost;
 };
 
@@ -45,8 +45,7 @@ static void add_extent(struct check *check, const char *line)
 {
 	struct extent extent;
 
-	if (sscanf(line, "X %" SCNu64 " %" SCNu64 " %" SCNu64, &extent.logical, &extent.physical,
-		   &extent.bytes) != 3)
+	if (sscanf(line, "X %" SCNu64 " %" SCNu64 " %" SCNu64, &extent.logical, &extent.physical, &extent.bytes) != 3)
 		return;
 	check->extents = realloc(check->extents, (check->extent_count + 1) * sizeof(extent));
 	if (!check->extents)

@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define MAGIC 0x3144524f43565343ull	/* "CSVCORD1" on the disk */
-#define MIX_BITS 19			/* smallest power of two that covers RECORD_SLOTS */
+#define MAGIC 0x3144524f43565343ull /* "CSVCORD1" on the disk */
+#define MIX_BITS 19		    /* smallest power of two that covers RECORD_SLOTS */
 #define MIX_MASK ((1u << MIX_BITS) - 1)
 
 /* Little-endian, as both the guest and the host are x86-64. */
@@ -14,8 +14,8 @@ struct header {
 	uint64_t magic;
 	uint64_t seq;
 	uint64_t seed;
-	uint32_t length;	/* bytes of the whole record, header included */
-	uint32_t crc;		/* CRC-32 of the whole record with this field zero */
+	uint32_t length; /* bytes of the whole record, header included */
+	uint32_t crc;	 /* CRC-32 of the whole record with this field zero */
 };
 
 static_assert(sizeof(struct header) == 32, "header layout");
@@ -87,7 +87,10 @@ size_t record_fill(uint8_t *buf, uint64_t seq, uint64_t seed)
 	size_t length = record_length(seq, seed);
 	uint64_t state = stream_start(seq, seed);
 	struct header header = {
-		.magic = MAGIC, .seq = seq, .seed = seed, .length = (uint32_t)length,
+		.magic = MAGIC,
+		.seq = seq,
+		.seed = seed,
+		.length = (uint32_t)length,
 	};
 
 	memcpy(buf, &header, sizeof(header));
@@ -123,8 +126,10 @@ enum record_state record_compare(const uint8_t *buf, uint64_t seq, uint64_t seed
 const char *record_state_name(enum record_state state)
 {
 	static const char *const names[] = {
-		[RECORD_GOOD] = "good", [RECORD_ABSENT] = "absent",
-		[RECORD_TORN] = "torn", [RECORD_OTHER] = "other",
+		[RECORD_GOOD] = "good",
+		[RECORD_ABSENT] = "absent",
+		[RECORD_TORN] = "torn",
+		[RECORD_OTHER] = "other",
 	};
 
 	return names[state];

@@ -15,7 +15,7 @@
  * the storage. Old records are read back now and then: a disk that shows yesterday's blocks after a
  * migration is found out while the guest still runs.
  */
-#define _GNU_SOURCE	/* O_DIRECT */
+#define _GNU_SOURCE /* O_DIRECT */
 #include "beacon.h"
 #include "params.h"
 #include "record.h"
@@ -32,21 +32,20 @@
 #include <unistd.h>
 
 #define SERIAL "/dev/ttyS0"
-#define READ_BACK_EVERY 16	/* records between two read-backs */
-#define MARK_EVERY 64		/* records between two changes of the directory */
+#define READ_BACK_EVERY 16 /* records between two read-backs */
+#define MARK_EVERY 64	   /* records between two changes of the directory */
 
 struct recorder {
 	struct params params;
 	int serial;
 	int data;
-	const char *mark;	/* small file replaced by rename: gives the guest's own journal work */
-	char input[16];		/* what came on the serial line since the last newline */
+	const char *mark; /* small file replaced by rename: gives the guest's own journal work */
+	char input[16];	  /* what came on the serial line since the last newline */
 	size_t input_used;
-	uint8_t *buf;		/* RECORD_SLOT_SIZE bytes, aligned for O_DIRECT */
+	uint8_t *buf; /* RECORD_SLOT_SIZE bytes, aligned for O_DIRECT */
 };
 
-static void say(const struct recorder *rec, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+static void say(const struct recorder *rec, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* One write per line, so that the kernel's own messages cannot land inside it. */
 static void say(const struct recorder *rec, const char *format, ...)
@@ -64,7 +63,7 @@ static void say(const struct recorder *rec, const char *format, ...)
 		ssize_t n = write(rec->serial, line + done, (size_t)(length - done));
 
 		if (n < 0 && errno != EINTR)
-			exit(2);	/* without the log there is nobody to promise anything to */
+			exit(2); /* without the log there is nobody to promise anything to */
 		done += n > 0 ? (int)n : 0;
 	}
 }
@@ -91,7 +90,7 @@ static void open_serial(struct recorder *rec)
 	if (rec->serial < 0)
 		exit(2);
 	tcgetattr(rec->serial, &tio);
-	cfmakeraw(&tio);	/* no echo: what the host sends must not appear in the log */
+	cfmakeraw(&tio); /* no echo: what the host sends must not appear in the log */
 	tio.c_cc[VMIN] = 0;
 	tio.c_cc[VTIME] = 0;
 	tcsetattr(rec->serial, TCSANOW, &tio);
@@ -147,8 +146,8 @@ static void read_back(struct recorder *rec, uint64_t seq)
 	state = record_compare(rec->buf, old, rec->params.seed, &found);
 	if (state == RECORD_GOOD)
 		return;
-	say(rec, "E record %llu read back at %llu is %s\n", (unsigned long long)old,
-	    (unsigned long long)seq, record_state_name(state));
+	say(rec, "E record %llu read back at %llu is %s\n", (unsigned long long)old, (unsigned long long)seq,
+	    record_state_name(state));
 	exit(1);
 }
 
