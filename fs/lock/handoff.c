@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "fs/lock/handoff_int.h"
-#include "fs/lock/lease_move.h"
 
 struct ho_order {
 	struct csv_list link;
@@ -204,6 +203,8 @@ static void set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 	for (unsigned i = 0; i < b->nfiles; i++) {
 		const struct ho_file *f = &b->file[i];
 
+		if (h == CSV_HO_H_LEASED && b->agent.dst)
+			hs->cfg.adopt(hs->cfg.arg, f->ref);
 		if (h == CSV_HO_H_REVOKED || (h == CSV_HO_H_LEASED && b->agent.src))
 			hs->cfg.revoke(hs->cfg.arg, f->ref, h == CSV_HO_H_REVOKED);
 		hs->cfg.state(hs->cfg.arg, f->ref, modes[h].state, f->epoch);
@@ -284,6 +285,9 @@ static void carry_out(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_h
 
 static void forget(struct csv_handoffs *hs, struct ho_bundle *b)
 {
+	/* No take-back can come any more: the run mark says nothing to nobody. */
+	for (unsigned i = 0; b->agent.handles == CSV_HO_H_LEASED && i < b->nfiles; i++)
+		csv_gate_set(hs->gates, b->file[i].ref.ino, CSV_GATE_OPEN);
 	csv_ho_drop_shares(hs, b);
 	pthread_mutex_lock(&hs->mutex);
 	csv_list_del(&b->link);
@@ -357,15 +361,34 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 		forget(hs, b);
 }
 
+static const struct ho_file *activated_file(struct csv_handoffs *hs, uint64_t ino)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &hs->bundles) {
+		const struct ho_bundle *b = csv_list_entry(pos, struct ho_bundle, link);
+
+		for (unsigned i = 0; b->agent.handles == CSV_HO_H_LEASED && i < b->nfiles; i++) {
+			if (b->agent.dst && b->file[i].ref.ino == ino)
+				return &b->file[i];
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A mark that failed has withdrawn the volume: the waiters are told so by the gate.  One that was asked for just before
+ * the handoff went back finds nothing to mark: the gate is another one by now.
+ */
 static void make_mark(struct csv_handoffs *hs, uint64_t ino)
 {
-	enum csv_err err = csv_lease_mark_run(hs->cfg.leases, ino);
+	const struct ho_file *f = activated_file(hs, ino);
+	enum csv_err err = f ? csv_ho_mark_run(hs, f) : CSV_STALE;
 
-	/* A mark that failed has withdrawn the volume: the waiters are told so by the gate. */
-	if (err != CSV_OK)
-		csv_error("run mark of inode %llu: %s", (unsigned long long)ino, csv_err_text(err));
-	else
+	if (err == CSV_OK)
 		csv_gate_set(hs->gates, ino, CSV_GATE_OPEN);
+	else
+		csv_warn("run mark of inode %llu: %s", (unsigned long long)ino, csv_err_text(err));
 }
 
 static void work(struct csv_handoffs *hs)

@@ -29,6 +29,8 @@ struct csv_handoffs_cfg {
 	enum csv_err (*send)(void *arg, const struct csv_msg *msg); /* to csvlockd */
 	/* H5: the write handles of the image that exist now are revoked (on), or those that were are good again. */
 	void (*revoke)(void *arg, struct csv_iref image, bool on);
+	/* Armed write handles of the image get their share of the lease, which is held by now (csv_lease_share). */
+	void (*adopt)(void *arg, struct csv_iref image);
 	/* The registry is told: handles of this image are in this state now. */
 	void (*state)(void *arg, struct csv_iref image, enum csv_handle_state state, uint64_t epoch);
 	/* Byte-range locks of a leased image: all of them; these come from the source (node: its number). */

@@ -46,6 +46,8 @@ struct csv_handoffs {
 
 /* handoff_job.c: runs a job to its end; files' epochs and sizes, times, err and why are filled in. */
 enum csv_ho_job_end csv_ho_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_verb verb);
+/* H6: the run mark of one image, durable. STALE: its lease has gone again. */
+enum csv_err csv_ho_mark_run(struct csv_handoffs *hs, const struct ho_file *f);
 /* Kept: whatever of the bundle went to the destination and came back is taken up again. */
 enum csv_err csv_ho_resume(struct csv_handoffs *hs, struct ho_bundle *b);
 void csv_ho_drop_shares(struct csv_handoffs *hs, struct ho_bundle *b);

@@ -239,24 +239,43 @@ static void name_holder(struct csv_lease *l, const struct csv_ho_life *to, const
 		l->mtime = l->ctime = mtime;
 }
 
-/* The point of no return: one transaction, all leases. lease.I EX is held for each. */
-static enum csv_ho_job_end give(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_lease *l,
-				const struct csv_ho_life *to, const uint8_t *id, const struct timespec *mtime)
+/* In the transaction, which nobody else's can overlap: what the block says now counts, not what is remembered. */
+static enum csv_err give_one(struct csv_txn *txn, struct ho_bundle *b, unsigned i, bool back, struct timespec mtime)
+{
+	struct ho_file *f = &b->file[i];
+	struct csv_lease l;
+	enum csv_err err = csv_lease_read(csv_txn_fs(txn), f->ref, f->block, &l);
+
+	if (err != CSV_OK)
+		return err;
+	if (back && is_life(&l, &b->src))
+		return CSV_OK; /* given back by one who could not tell any more */
+	if (back ? !is_ours(b, &l) : !is_life(&l, &b->src))
+		return CSV_STALE;
+	if (back && !csv_ho_may_return(l.run))
+		return CSV_BUSY;
+	name_holder(&l, back ? &b->src : &b->dst, back ? NULL : b->id, mtime);
+	f->epoch = l.epoch;
+	return csv_lease_write(txn, &l);
+}
+
+/* The point of no return: one transaction, all leases. lease.I EX is held or pinned for each. */
+static enum csv_ho_job_end give(struct csv_handoffs *hs, struct ho_bundle *b, bool back, const struct timespec *mtime)
 {
 	struct csv_fs *fs = hs->cfg.fs;
 	struct csv_txn *txn;
-	enum csv_err err = csv_txn_begin(fs, b->nfiles + 2, &txn);
+	enum csv_err err = csv_txn_begin(fs, 0, &txn);
 	uint64_t tid;
 
 	if (err != CSV_OK)
 		return no(b, err, "no transaction: %s", csv_err_text(err));
-	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++) {
-		name_holder(&l[i], to, id, mtime[i]);
-		err = csv_lease_write(txn, &l[i]);
-	}
+	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++)
+		err = give_one(txn, b, i, back, mtime[i]);
 	if (err != CSV_OK) {
 		csv_txn_abort(txn);
-		return no(b, err, "the leases cannot be changed: %s", csv_err_text(err));
+		if (err == CSV_BUSY)
+			return no(b, err, "the VM has written at the destination");
+		return no(b, err, "the leases are not as they should be: %s", csv_err_text(err));
 	}
 	tid = csv_txn_end(txn);
 	err = csv_journal_commit(fs, tid);
@@ -264,8 +283,6 @@ static enum csv_ho_job_end give(struct csv_handoffs *hs, struct ho_bundle *b, st
 		no(b, err, "the commit's answer did not come: %s", csv_err_text(err));
 		return CSV_HO_JOB_UNKNOWN;
 	}
-	for (unsigned i = 0; i < b->nfiles; i++)
-		b->file[i].epoch = l[i].epoch;
 	return CSV_HO_JOB_OK;
 }
 
@@ -299,28 +316,6 @@ static void take_range(void *arg, const struct csv_brl *l)
 						       .flock = l->flock | t->file << 1 };
 }
 
-static void thaw(struct csv_handoffs *hs, const struct ho_bundle *b, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		csv_lease_thaw(hs->cfg.leases, b->file[i].ref);
-}
-
-/* All of them, or none. */
-static enum csv_err freeze(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_lease *l)
-{
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		enum csv_err err = csv_lease_freeze(hs->cfg.leases, b->file[i].ref, &l[i]);
-
-		if (err == CSV_OK)
-			continue;
-		thaw(hs, b, i);
-		no(b, err, "the lease of inode %llu is not this node's any more",
-		   (unsigned long long)b->file[i].ref.ino);
-		return err;
-	}
-	return CSV_OK;
-}
-
 static void let_go(struct csv_handoffs *hs, struct ho_bundle *b)
 {
 	b->nranges = 0;
@@ -334,20 +329,22 @@ static void let_go(struct csv_handoffs *hs, struct ho_bundle *b)
 
 static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 {
-	struct csv_lease l[CSV_HO_FILES_MAX];
 	struct timespec mtime[CSV_HO_FILES_MAX];
 	double from = now_ms(hs), quiet_at, durable_at;
 	enum csv_ho_job_end end;
-	enum csv_err err;
+	enum csv_err err = find_leases(hs, b);
 
-	if (freeze(hs, b, l) != CSV_OK)
-		return CSV_HO_JOB_NO;
+	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++) {
+		if (!csv_lease_held(hs->cfg.leases, b->file[i].ref, NULL))
+			err = CSV_STALE; /* or lease.I may not even be pinned here */
+	}
+	if (err != CSV_OK)
+		return no(b, err, "not all leases are this node's: %s", csv_err_text(err));
 	err = quiet(hs, b, mtime);
+	if (err != CSV_OK)
+		return no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
 	quiet_at = now_ms(hs);
-	end = err == CSV_OK ? give(hs, b, l, &b->dst, b->id, mtime)
-			    : no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
-	if (end == CSV_HO_JOB_NO)
-		thaw(hs, b, b->nfiles);
+	end = give(hs, b, false, mtime);
 	if (end != CSV_HO_JOB_OK)
 		return end;
 	durable_at = now_ms(hs);
@@ -416,34 +413,20 @@ static enum csv_ho_job_end activate(struct csv_handoffs *hs, struct ho_bundle *b
 
 /* ---- back ---- */
 
-static enum csv_err may_go_back(struct ho_bundle *b, const struct csv_lease *l)
-{
-	for (unsigned i = 0; i < b->nfiles; i++) {
-		if (!is_ours(b, &l[i])) {
-			no(b, CSV_STALE, "the lease of inode %llu is not as the handoff left it",
-			   (unsigned long long)b->file[i].ref.ino);
-			return CSV_STALE;
-		}
-		if (!csv_ho_may_return(l[i].run)) {
-			no(b, CSV_BUSY, "the VM has written at the destination");
-			return CSV_BUSY;
-		}
-	}
-	return CSV_OK;
-}
-
 static enum csv_ho_job_end give_back(struct csv_handoffs *hs, struct ho_bundle *b)
 {
-	struct csv_lease l[CSV_HO_FILES_MAX];
-	struct timespec mtime[CSV_HO_FILES_MAX] = { 0 };
-	enum csv_ho_job_end end = CSV_HO_JOB_NO;
+	struct timespec mtime[CSV_HO_FILES_MAX];
+	enum csv_ho_job_end end;
+	enum csv_err err;
 
-	if (freeze(hs, b, l) != CSV_OK)
-		return CSV_HO_JOB_NO;
-	if (may_go_back(b, l) == CSV_OK)
-		end = give(hs, b, l, &b->src, NULL, mtime);
-	if (end == CSV_HO_JOB_NO)
-		thaw(hs, b, b->nfiles);
+	for (unsigned i = 0; i < b->nfiles; i++) {
+		if (!csv_lease_held(hs->cfg.leases, b->file[i].ref, NULL))
+			return no(b, CSV_STALE, "not all leases are this node's any more");
+	}
+	err = quiet(hs, b, mtime);
+	if (err != CSV_OK)
+		return no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
+	end = give(hs, b, true, mtime);
 	if (end != CSV_HO_JOB_OK)
 		return end;
 	bring_home(hs, b);
@@ -455,25 +438,16 @@ static enum csv_ho_job_end give_back(struct csv_handoffs *hs, struct ho_bundle *
 /* The destination is dead and recovered: lease.I can be had, and its leases be read and written here (H6). */
 static enum csv_err take_back(struct job_op *j)
 {
+	struct timespec mtime[CSV_HO_FILES_MAX] = { 0 };
 	struct csv_handoffs *hs = j->hs;
 	struct ho_bundle *b = j->b;
-	struct timespec mtime[CSV_HO_FILES_MAX] = { 0 };
-	enum csv_err err = read_leases(j);
-	enum csv_ho_job_end end;
-	unsigned back = 0;
+	enum csv_ho_job_end end = give(hs, b, true, mtime);
+	enum csv_err err;
 
-	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++) {
-		back += is_life(&j->lease[i], &b->src); /* by a destination that could not tell any more */
-		if (!is_life(&j->lease[i], &b->src) &&
-		    (!is_ours(b, &j->lease[i]) || !csv_ho_may_return(j->lease[i].run)))
-			err = CSV_BUSY;
-	}
-	if (err == CSV_OK && back < b->nfiles) {
-		end = give(hs, b, j->lease, &b->src, NULL, mtime);
-		err = end == CSV_HO_JOB_OK ? CSV_OK : end == CSV_HO_JOB_NO ? b->err : CSV_INTERNAL;
-		if (err == CSV_OK)
-			bring_home(hs, b);
-	}
+	if (end != CSV_HO_JOB_OK)
+		return end == CSV_HO_JOB_UNKNOWN ? CSV_INTERNAL : b->err == CSV_STALE ? CSV_BUSY : b->err;
+	bring_home(hs, b);
+	err = read_leases(j);
 	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++)
 		err = csv_lease_again(hs->cfg.leases, &j->op, &j->lease[i]);
 	return err;
@@ -515,6 +489,40 @@ enum csv_err csv_ho_resume(struct csv_handoffs *hs, struct ho_bundle *b)
 		return CSV_OK; /* it never went */
 	err = find_leases(hs, b);
 	return err == CSV_OK ? run_op(hs, b, CSV_RES_LEASE, CSV_EX, come_back) : err;
+}
+
+/* ---- the run mark ---- */
+
+static enum csv_err mark(struct csv_txn *txn, const struct ho_file *f)
+{
+	struct csv_fs *fs = csv_txn_fs(txn);
+	struct csv_lease l;
+	enum csv_err err = csv_lease_read(fs, f->ref, f->block, &l);
+
+	if (err != CSV_OK)
+		return err;
+	if (l.mode == CSV_LEASE_NONE || l.slot != fs->slot || l.incarnation != fs->incarnation)
+		return CSV_STALE;
+	l.run = true;
+	return csv_lease_write(txn, &l);
+}
+
+enum csv_err csv_ho_mark_run(struct csv_handoffs *hs, const struct ho_file *f)
+{
+	struct csv_txn *txn;
+	enum csv_err err;
+
+	if (!csv_lease_held(hs->cfg.leases, f->ref, NULL))
+		return CSV_STALE;
+	err = csv_txn_begin(hs->cfg.fs, 0, &txn);
+	if (err != CSV_OK)
+		return err;
+	err = mark(txn, f);
+	if (err != CSV_OK) {
+		csv_txn_abort(txn);
+		return err;
+	}
+	return csv_journal_commit(hs->cfg.fs, csv_txn_end(txn));
 }
 
 /* ---- shares of our own ---- */

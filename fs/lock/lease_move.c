@@ -104,3 +104,24 @@ enum csv_err csv_lease_adopt(struct csv_leases *ls, struct csv_op *op, const str
 	}
 	return err;
 }
+
+enum csv_err csv_lease_share(struct csv_leases *ls, struct csv_iref image, struct csv_lease_ref **ref)
+{
+	struct lease_image *im;
+
+	*ref = calloc(1, sizeof(**ref));
+	if (!*ref)
+		return CSV_NOMEM;
+	pthread_mutex_lock(&ls->mutex);
+	im = csv_lease_find(ls, image.ino, false);
+	if (im && im->state == LEASE_HELD && im->image.gen == image.gen) {
+		im->shares++;
+		(*ref)->im = im;
+	}
+	pthread_mutex_unlock(&ls->mutex);
+	if ((*ref)->im)
+		return CSV_OK;
+	free(*ref);
+	*ref = NULL;
+	return CSV_STALE;
+}

@@ -6,14 +6,6 @@
 #include "fs/lock/lease.h"
 
 /*
- * From here on this mount's lease of `image` is changed by its handoff alone: times are not journalled.  *l: as it is in
- * memory.  STALE: it is not held here.  Until thaw (nothing has changed) or gone.
- */
-enum csv_err csv_lease_freeze(struct csv_leases *ls, struct csv_iref image, struct csv_lease *l);
-void csv_lease_thaw(struct csv_leases *ls, struct csv_iref image);
-/* The run mark (H6), in a transaction of its own, durable on return. Blocks. */
-enum csv_err csv_lease_mark_run(struct csv_leases *ls, uint64_t ino);
-/*
  * The lease block of `image` names another mount by now, durably and at home: this one holds the lease no more. Shares
  * stay, without meaning: closing one writes nothing.  lease.I is unpinned: it goes to whoever asks.
  */
@@ -29,5 +21,7 @@ enum csv_err csv_lease_again(struct csv_leases *ls, struct csv_op *op, const str
  */
 enum csv_err csv_lease_adopt(struct csv_leases *ls, struct csv_op *op, const struct csv_lease *l,
 			     struct csv_lease_ref **ref);
+/* A further share of a lease that is held here, whatever its VM: for handles that a handoff had armed. */
+enum csv_err csv_lease_share(struct csv_leases *ls, struct csv_iref image, struct csv_lease_ref **ref);
 
 #endif
