@@ -169,6 +169,7 @@ void csv_settle(struct csv_machine *m, struct csv_space *sp);
 void csv_mount_node_gone(struct csv_machine *m, uint32_t nodeid);
 void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, const char *why);
 void csv_slot_free(struct csv_machine *m, struct csv_space *sp, uint32_t slot);
+void csv_mount_expect(struct csv_machine *m, struct csv_space *sp);
 void csv_mount_seen_again(struct csv_machine *m);
 
 /* Each operation's handler: parses all before it changes anything; false: malformed. sp may be NULL for JOIN and

@@ -50,7 +50,7 @@ static void take_over(struct csv_space *sp, struct csv_place *p, uint32_t slot, 
 	s->life = CSV_LIFE_DECLARING;
 	s->place = p;
 	p->slot = slot;
-	p->redeclared = true;
+	p->unlooked = true;
 	if (sp->rec == slot)
 		sp->rec_stale = true;
 }

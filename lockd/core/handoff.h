@@ -24,8 +24,8 @@ struct csv_handoff_reply {
 bool csv_machine_handoff_reply(struct csv_machine *m, uint64_t token, struct csv_handoff_reply *r);
 /*
  * The destination's csvfs is armed, but the VM's definition is still to be compared or its incoming VM to be started:
- * the answer is held until the daemon has done so and sends it on by csv_machine_handoff(), as it is with its uri, or as
- * REFUSED.  NULL: none.  The caller frees it.
+ * the answer is held until the daemon has done so and sends it on by csv_machine_handoff(), as it is with its uri, or
+ * as REFUSED.  NULL: none.  The caller frees it.
  */
 struct csv_ho_msg *csv_machine_handoff_armed(struct csv_machine *m);
 

@@ -58,6 +58,7 @@ void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, co
 	csv_act_log(m, CSV_LOG_WARN, "volume %s: slot %u (node %s) is out: %s", sp->name, slot, s->node, why);
 	s->life = CSV_LIFE_OUT;
 	s->step = CSV_STEP_WAIT;
+	s->asked = true;
 	s->was_rec = sp->rec == slot;
 	if (s->place)
 		s->place->bound = false;
@@ -258,7 +259,7 @@ static void replace_life(struct csv_machine *m, struct csv_space *sp, const stru
 		csv_slot_out(m, sp, found->slot, "the disk knows a later life of it");
 	if (s->place)
 		csv_place_free(sp, s->place);
-	s->asked = s->was_rec = false;
+	s->was_rec = false;
 	s->step = CSV_STEP_WAIT;
 	fill_slot(s, found);
 	m->view_dirty = true;
@@ -308,6 +309,26 @@ bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *s
 	return true;
 }
 
+/* Out, but its csvfs may live: until somebody is told to fence it, it may come back and declare. */
+static void expire(struct csv_machine *m, struct csv_space *sp, uint32_t slot)
+{
+	csv_slot_out(m, sp, slot, "its node has left");
+	sp->slot[slot].asked = false;
+}
+
+/* In a new view: who is here again gets the time to declare itself, if it can still come back. */
+void csv_mount_expect(struct csv_machine *m, struct csv_space *sp)
+{
+	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
+		struct csv_slot *s = &sp->slot[i];
+
+		if (s->life != CSV_LIFE_OUT || s->asked || csv_state_member(&m->state, s->nodeid) < 0)
+			continue;
+		s->life = CSV_LIFE_LOST;
+		s->episode++;
+	}
+}
+
 bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	uint32_t slot = csv_get32(r), episode = csv_get32(r);
@@ -315,7 +336,7 @@ bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *
 	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
 		return false;
 	if (sp->slot[slot].life == CSV_LIFE_LOST && sp->slot[slot].episode == episode)
-		csv_slot_out(m, sp, slot, "its node has left");
+		expire(m, sp, slot);
 	return true;
 }
 
@@ -328,7 +349,7 @@ bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *
 
 	if (!csv_get_end(r))
 		return false;
-	while (i < CSV_SLOTS_MAX && sp->slot[i].life != CSV_LIFE_LIVE)
+	while (i < CSV_SLOTS_MAX && (sp->slot[i].life != CSV_LIFE_LIVE || !sp->slot[i].place->unlooked))
 		i++;
 	if (sp->verified || sp->verifier != CSV_NO_SLOT || i == CSV_SLOTS_MAX)
 		return true;

@@ -240,6 +240,16 @@ bool csv_space_frozen(const struct csv_space *sp)
 	return csv_space_any(sp, CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(LOST) | CSV_LIFE_BIT(OUT));
 }
 
+void csv_space_doubt(struct csv_space *sp)
+{
+	struct csv_list *pos;
+
+	sp->verified = false;
+	sp->verifier = CSV_NO_SLOT;
+	csv_list_for_each(pos, &sp->places)
+		csv_list_entry(pos, struct csv_place, link)->unlooked = true;
+}
+
 void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_view *v)
 {
 	*v = (struct csv_msg_view){ .quorate = quorate, .frozen = csv_space_frozen(sp) };

@@ -44,7 +44,7 @@ struct csv_place;
 struct csv_slot {
 	enum csv_life life;
 	enum csv_step step; /* OUT only */
-	bool asked;	    /* a fence of this life was ordered once: it cannot come back */
+	bool asked;	    /* its fence was ordered once, or its csvfs is known to be gone: it cannot come back */
 	bool was_rec;	    /* it was recoverer when it went out */
 	uint32_t incarnation;
 	uint32_t dead;	  /* highest incarnation that ended here; a lower or equal one cannot come back */
@@ -65,7 +65,7 @@ struct csv_place {
 	uint64_t client;       /* its node's number of its csvfs: tells one from the next */
 	uint32_t slot;	       /* CSV_NO_SLOT: not attached */
 	bool bound;	       /* its csvfs is connected to a member; at most one bound place a node */
-	bool redeclared;       /* came by REATTACH: did not look at the slot table */
+	bool unlooked;	       /* has not compared the slot table on disk since the volume is unverified */
 	struct csv_list locks; /* csv_lkb.place_link */
 };
 
@@ -124,7 +124,7 @@ struct csv_state {
 	unsigned nmembers;		/* of the view, less those that left since */
 	uint32_t member[CSV_NODES_MAX]; /* by seniority */
 	struct csv_omap spaces;
-	struct csv_ho_table ho;     /* its host is set by handoff.c before each use */
+	struct csv_ho_table ho; /* its host is set by handoff.c before each use */
 };
 
 void csv_state_init(struct csv_state *s);
@@ -161,6 +161,8 @@ bool csv_space_any(const struct csv_space *sp, unsigned lives);
 #define CSV_LIFE_BIT(name) (1u << CSV_LIFE_##name)
 /* L1: no new grant is given. */
 bool csv_space_frozen(const struct csv_space *sp);
+/* Others may have been quorate meanwhile and have died: only the disk knows. Frozen until somebody has looked. */
+void csv_space_doubt(struct csv_space *sp);
 void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_view *v);
 
 /* ---- transfer.c ---- */

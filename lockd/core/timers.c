@@ -10,6 +10,8 @@
 
 /* Pause before another round of recovery after a failed order, ms. */
 #define RETRY_MS 1000u
+/* Time for the other csvfs to declare themselves before one is asked to compare the slot table, ms. */
+#define VERIFY_MS 20u
 
 bool csv_node_down(const struct csv_machine *m, uint32_t nodeid)
 {
@@ -55,6 +57,16 @@ static void arm(struct csv_machine *m, const struct csv_space *sp, enum csv_time
 	csv_act_timer(m, t->id, ms ? ms : 1);
 }
 
+/* A live mount that will not look by itself, as a mounter does. */
+static bool somebody_to_look(const struct csv_space *sp)
+{
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		if (sp->slot[i].life == CSV_LIFE_LIVE && sp->slot[i].place->unlooked)
+			return true;
+	}
+	return false;
+}
+
 void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 {
 	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
@@ -63,8 +75,8 @@ void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 	}
 	if (csv_recover_failed(sp) && !csv_recover_busy(sp))
 		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, RETRY_MS);
-	if (!sp->verified && sp->verifier == CSV_NO_SLOT && csv_space_any(sp, CSV_LIFE_BIT(LIVE)))
-		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, m->cfg.reattach_ms);
+	if (!sp->verified && sp->verifier == CSV_NO_SLOT && somebody_to_look(sp))
+		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, VERIFY_MS);
 }
 
 static void submit_expire(struct csv_machine *m, const struct csv_space *sp, uint32_t slot)

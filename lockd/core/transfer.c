@@ -49,7 +49,7 @@ static void write_places(struct csv_wbuf *w, const struct csv_space *sp)
 		csv_put64(w, p->client);
 		csv_put32(w, p->slot);
 		csv_put8(w, p->bound);
-		csv_put8(w, p->redeclared);
+		csv_put8(w, p->unlooked);
 	}
 	csv_put8(w, 0);
 }
@@ -161,6 +161,15 @@ void csv_state_write(const struct csv_state *s, struct csv_wbuf *w)
 	write_handoffs(w, &s->ho);
 }
 
+/* Somebody has it in every life but these: free, or found dirty on disk. */
+static bool slot_is_sound(const struct csv_slot *s, uint32_t n)
+{
+	bool nobody = s->life == CSV_LIFE_FREE || s->life == CSV_LIFE_LOST || s->life == CSV_LIFE_OUT;
+
+	return (unsigned)s->life < CSV_LIVES && (unsigned)s->step < CSV_STEPS &&
+	       (s->place ? s->place->slot == n : nobody);
+}
+
 static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
 {
 	uint8_t n;
@@ -183,8 +192,7 @@ static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
 		csv_get_str(r, s->node, sizeof(s->node));
 		place = csv_get32(r);
 		s->place = place == UINT32_MAX ? NULL : csv_place_by_id(sp, place);
-		if ((unsigned)s->life >= CSV_LIVES || (unsigned)s->step >= CSV_STEPS ||
-		    (place != UINT32_MAX && !s->place) || (s->place && s->place->slot != n))
+		if ((place != UINT32_MAX && !s->place) || !slot_is_sound(s, n))
 			return false;
 	}
 	return !r->bad;
@@ -202,7 +210,7 @@ static bool read_places(struct csv_rbuf *r, struct csv_space *sp)
 		p->client = csv_get64(r);
 		p->slot = csv_get32(r);
 		p->bound = csv_get8(r);
-		p->redeclared = csv_get8(r);
+		p->unlooked = csv_get8(r);
 		if (r->bad || p->id >= next || (p->slot != CSV_NO_SLOT && p->slot >= CSV_SLOTS_MAX))
 			return false;
 	}
@@ -255,7 +263,7 @@ static bool read_ranges(struct csv_rbuf *r, struct csv_space *sp)
 		csv_list_push_back(&sp->brl_waits, &b->link);
 		b->place = csv_get32(r);
 		b->seq = csv_get64(r);
-		if (!csv_brl_get(r, &b->brl))
+		if (!csv_brl_get(r, &b->brl) || !csv_place_by_id(sp, b->place))
 			return false;
 	}
 	return !r->bad;

@@ -242,10 +242,9 @@ static void enter_view(struct csv_machine *m, const bool *in_line)
 		s->gen++;
 	csv_for_each_space(sp, s)
 	{
-		if (unsure) { /* others may have been quorate, and have died: only the disk knows */
-			sp->verified = false;
-			sp->verifier = CSV_NO_SLOT;
-		}
+		if (unsure)
+			csv_space_doubt(sp);
+		csv_mount_expect(m, sp);
 		for (unsigned i = 0; i < CSV_SLOTS_MAX; i++)
 			sp->slot[i].seen = 0;
 		csv_settle(m, sp);

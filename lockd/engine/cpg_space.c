@@ -204,7 +204,7 @@ void csv_space_kick(struct csv_machine *m, struct csv_space *sp)
 /* Who mounted has looked at the slot table; its DIRTY records came before this. */
 static void note_verified(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p)
 {
-	if (sp->verified || p->redeclared || (p->slot != CSV_NO_SLOT && sp->slot[p->slot].life != CSV_LIFE_LIVE))
+	if (sp->verified || p->unlooked || (p->slot != CSV_NO_SLOT && sp->slot[p->slot].life != CSV_LIFE_LIVE))
 		return;
 	sp->verified = true;
 	m->view_dirty = true;

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A few machines on a perfect bus, driven step by step: what a test needs to see single steps of the protocol. */
+#ifndef CSV_TESTS_MACHINE_RIG_H
+#define CSV_TESTS_MACHINE_RIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "csv/proto.h"
+#include "lockd/core/machine.h"
+
+#define RIG_NODES 3u
+#define RIG_GOT 256u
+
+struct rig_packet {
+	struct rig_packet *next;
+	uint32_t sender;
+	unsigned group; /* who was together when it got its place in the order */
+	size_t len;
+	uint8_t data[];
+};
+
+struct rig {
+	unsigned nnodes;
+	struct csv_machine *m[RIG_NODES];
+	unsigned group[RIG_NODES]; /* whom each node hears; bit mask */
+	struct rig_packet *head, **tail;
+	/* records to the csvfs of each node, oldest first */
+	struct csv_msg got[RIG_NODES][RIG_GOT];
+	unsigned ngot[RIG_NODES];
+	bool closed[RIG_NODES];
+	uint64_t client[RIG_NODES], next_client;
+	uint64_t seq;
+	uint64_t timers[RIG_NODES][64];
+	unsigned ntimers[RIG_NODES];
+	unsigned errors; /* lines logged as errors */
+};
+
+extern const uint8_t rig_volume[16];
+
+/* Node ids 1..nnodes, one vote each, all in one group, view formed. */
+void rig_open(struct rig *r, unsigned nnodes);
+void rig_close(struct rig *r);
+/* Delivers messages until there are none. */
+void rig_settle(struct rig *r);
+/* Nodes (bit mask, bit 0: node 1) become a group of their own; `down`: the others' nodes are gone. Does not settle. */
+void rig_group(struct rig *r, unsigned mask, bool down);
+/* A machine begins again, without state and not in the group. */
+void rig_restart(struct rig *r, unsigned node);
+/* Fires all timers that node has set. */
+void rig_timers(struct rig *r, unsigned node);
+void rig_send_raw(struct rig *r, unsigned from, const void *data, size_t len);
+
+/* node: 1.. . All settle. */
+void rig_hello(struct rig *r, unsigned node);
+void rig_gone(struct rig *r, unsigned node);
+uint64_t rig_record(struct rig *r, unsigned node, struct csv_msg *msg); /* returns its seq */
+uint64_t rig_lock(struct rig *r, unsigned node, struct csv_res res, enum csv_mode mode, uint32_t flags);
+void rig_unlock(struct rig *r, unsigned node, struct csv_res res, enum csv_mode mode);
+/* HELLO, mount and slot locks, ATTACH, mount lock given up. */
+void rig_mount(struct rig *r, unsigned node, uint32_t slot);
+/* Answers every FENCE and REPLAY that node has got and not answered. Returns how many. */
+unsigned rig_obey(struct rig *r, unsigned node, enum csv_err err);
+
+/* Takes the oldest record of this type that node has got; NULL: there is none. Valid until the next rig call. */
+const struct csv_msg *rig_take(struct rig *r, unsigned node, enum csv_msg_type type);
+void rig_forget(struct rig *r); /* drops all records got so far */
+struct csv_msg_view rig_view(struct rig *r, unsigned node);
+/* All machines of the mask have the same digest. */
+bool rig_same(const struct rig *r, unsigned mask);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Views, freeze, recovery, transfer and merge of csvlockd's machine, step by step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/unit/machine_rig.h"
+
+#define INODE(n) csv_res(CSV_RES_INODE, n)
+
+static struct rig rig;
+
+static int open_three(void **state)
+{
+	rig_open(&rig, 3);
+	for (unsigned n = 1; n <= 3; n++)
+		rig_mount(&rig, n, n - 1);
+	rig_forget(&rig);
+	return 0;
+}
+
+static int close_rig(void **state)
+{
+	rig_close(&rig);
+	return 0;
+}
+
+/* L1: nothing is granted from the CONF on, until all that are out are fenced and replayed; then the waiter gets it. */
+static void test_freeze_and_recover(void **state)
+{
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	rig_group(&rig, 3, true);
+	rig_settle(&rig);
+	assert_int_equal(rig_view(&rig, 1).out, 4);
+	rig_lock(&rig, 2, INODE(5), CSV_EX, 0);
+	rig_lock(&rig, 2, INODE(6), CSV_EX, 0); /* nobody has it, and yet */
+	assert_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_unlock(&rig, 2, csv_res(CSV_RES_SLOT, 1), CSV_NL); /* is taken all the same */
+
+	const struct csv_msg *order = rig_take(&rig, 1, CSV_MSG_FENCE);
+
+	assert_non_null(order);
+	assert_int_equal(order->slot.slot, 2);
+	assert_int_equal(order->slot.pr_key, 103);
+	assert_null(rig_take(&rig, 1, CSV_MSG_REPLAY));
+	assert_null(rig_take(&rig, 2, CSV_MSG_FENCE));
+
+	struct csv_msg done = { .type = CSV_MSG_FENCE_DONE, .seq = order->seq };
+
+	done.fence.slot = 2;
+	done.fence.incarnation = 1;
+	rig_record(&rig, 1, &done);
+	assert_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	assert_int_equal(rig_obey(&rig, 1, CSV_OK), 1);
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_GRANT)->lock.res_id, 5);
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_GRANT)->lock.res_id, 6);
+	assert_int_equal(rig_view(&rig, 2).out, 0);
+	assert_true(rig_same(&rig, 3));
+}
+
+static void test_no_quorum_no_grant(void **state)
+{
+	rig_group(&rig, 1, true);
+	rig_settle(&rig);
+	rig_lock(&rig, 1, INODE(5), CSV_PR, 0);
+	assert_null(rig_take(&rig, 1, CSV_MSG_GRANT));
+	assert_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	assert_false(csv_machine_quorate(rig.m[0]));
+}
+
+/* F4: the recoverer goes during replay; the next one fences both, and replays neither before. */
+static void test_recoverer_dies(void **state)
+{
+	rig_close(&rig);
+	rig_open(&rig, 3);
+	rig_mount(&rig, 1, 5);
+	rig_mount(&rig, 2, 0);
+	rig_mount(&rig, 3, 7);
+	rig_forget(&rig);
+	rig_gone(&rig, 1); /* csvfs crash: its own node stays */
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_FENCE));
+
+	struct csv_msg done = { .type = CSV_MSG_FENCE_DONE };
+
+	done.fence.slot = 5;
+	done.fence.incarnation = 1;
+	rig_record(&rig, 2, &done);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_REPLAY));
+	rig_gone(&rig, 2);
+	assert_int_equal(rig_take(&rig, 3, CSV_MSG_FENCE)->slot.slot, 0);
+	assert_int_equal(rig_take(&rig, 3, CSV_MSG_FENCE)->slot.slot, 5);
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_FENCE_DONE, .fence = { .slot = 5, .incarnation = 1 } });
+	assert_null(rig_take(&rig, 3, CSV_MSG_REPLAY));
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_FENCE_DONE, .fence = { .slot = 0, .incarnation = 1 } });
+	assert_int_equal(rig_obey(&rig, 3, CSV_OK), 2);
+	assert_int_equal(rig_view(&rig, 3).frozen, 0);
+}
+
+/* A fence that fails is tried by the next live mount, after a while; who finds itself fenced is out. */
+static void test_fence_fails(void **state)
+{
+	rig_gone(&rig, 3);
+	assert_int_equal(rig_obey(&rig, 1, CSV_UNREACH), 1);
+	assert_null(rig_take(&rig, 2, CSV_MSG_FENCE));
+	rig_timers(&rig, 1);
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_FENCE)->slot.slot, 2);
+	rig_record(&rig, 2,
+		   &(struct csv_msg){
+		       .type = CSV_MSG_FENCE_DONE, .err = CSV_FENCED, .fence = { .slot = 2, .incarnation = 1 } });
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_FENCED));
+	assert_int_equal(rig_view(&rig, 1).out, 6);
+	assert_int_equal(rig_obey(&rig, 1, CSV_OK), 4);
+	assert_int_equal(rig_view(&rig, 1).out, 0);
+}
+
+/* Nobody is left: the next mounter gets `mount` and a slot, and recovers. */
+static void test_last_mount_crashes(void **state)
+{
+	rig_gone(&rig, 1);
+	rig_gone(&rig, 2);
+	rig_gone(&rig, 3);
+	rig_forget(&rig);
+	rig_hello(&rig, 2);
+	rig_lock(&rig, 2, csv_res(CSV_RES_MOUNT, 0), CSV_EX, 0);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_lock(&rig, 2, csv_res(CSV_RES_SLOT, 1), CSV_EX, CSV_LOCKF_NOQUEUE);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_DENY));
+	rig_lock(&rig, 2, csv_res(CSV_RES_SLOT, 4), CSV_EX, CSV_LOCKF_NOQUEUE);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_ATTACH, .slot = { .slot = 4, .incarnation = 1 } });
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ATTACHED)->view.out, 7);
+	assert_int_equal(rig_obey(&rig, 2, CSV_OK), 6);
+	rig_lock(&rig, 2, INODE(1), CSV_EX, 0);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+}
+
+/* L3: csvlockd restarts while its node lives; its csvfs declares, what it does not declare is dropped. */
+static void test_reattach(void **state)
+{
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	rig_lock(&rig, 3, INODE(6), CSV_EX, 0);
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_settle(&rig);
+	assert_int_equal(rig_view(&rig, 1).frozen, 1);
+	assert_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	rig_lock(&rig, 2, INODE(6), CSV_EX, 0);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	assert_true(csv_machine_formed(rig.m[2]));
+	rig_hello(&rig, 3);
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_REATTACH, .slot = { .slot = 2, .incarnation = 1 } });
+	rig_lock(&rig, 3, INODE(5), CSV_EX, CSV_LOCKF_DECLARE);
+	assert_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_DECLARED });
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_ATTACHED));
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_GRANT)->lock.res_id, 6);
+	rig_lock(&rig, 1, INODE(5), CSV_PR, 0);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_BAST));
+	assert_true(rig_same(&rig, 7));
+}
+
+static void test_reattach_too_late(void **state)
+{
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_settle(&rig);
+	rig_timers(&rig, 2);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	rig_hello(&rig, 3);
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_REATTACH, .slot = { .slot = 2, .incarnation = 1 } });
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_DECLARED });
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_FENCED));
+}
+
+static void test_joiner_gets_state(void **state)
+{
+	/* More than one piece of state. */
+	for (uint64_t i = 1; i < 15000; i++) {
+		rig_lock(&rig, 1, INODE(i), CSV_PR, 0);
+		rig_forget(&rig);
+	}
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, true);
+	rig_settle(&rig);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	assert_true(csv_machine_formed(rig.m[2]));
+	assert_true(rig_same(&rig, 7));
+	assert_int_equal(rig_view(&rig, 3).live, 3);
+}
+
+/* L9: a node that was frozen wakes, sees the others leave and merges back: its state is worth nothing. */
+static void test_merge(void **state)
+{
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	rig_forget(&rig);
+	rig_group(&rig, 3, true);
+	rig_settle(&rig);
+	rig_lock(&rig, 2, INODE(5), CSV_EX, 0);
+	assert_int_equal(rig_obey(&rig, 1, CSV_OK), 2);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_group(&rig, 4, true);
+	rig_settle(&rig);
+	assert_null(rig_take(&rig, 3, CSV_MSG_FENCED));
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_FENCED));
+	assert_true(rig_same(&rig, 7));
+	assert_int_equal(rig_view(&rig, 3).live, 3);
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	assert_int_equal(rig_take(&rig, 3, CSV_MSG_ERROR)->err, CSV_FENCED);
+}
+
+/* Nobody was quorate: nothing was granted, nobody fenced; all declare and go on, and somebody looks at the disk. */
+static void test_merge_without_quorum(void **state)
+{
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	rig_forget(&rig);
+	for (unsigned n = 0; n < 3; n++)
+		rig_group(&rig, 1u << n, true);
+	rig_settle(&rig);
+	rig_lock(&rig, 1, INODE(5), CSV_PR, 0);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	for (unsigned n = 1; n <= 3; n++)
+		assert_null(rig_take(&rig, n, CSV_MSG_FENCED));
+	assert_int_equal(rig_view(&rig, 2).live, 7);
+	assert_int_equal(rig_view(&rig, 2).frozen, 1);
+	rig_timers(&rig, 1);
+
+	const struct csv_msg *look = NULL;
+	unsigned who = 0;
+
+	while (!look && ++who <= 3)
+		look = rig_take(&rig, who, CSV_MSG_DIRTY);
+	assert_non_null(look);
+	rig_record(&rig, who, &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = look->seq });
+	assert_int_equal(rig_view(&rig, 2).frozen, 0);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_BAST));
+	rig_unlock(&rig, 3, INODE(5), CSV_PR);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_GRANT));
+	assert_true(rig_same(&rig, 7));
+}
+
+/* J6 */
+static void test_in_use(void **state)
+{
+	struct csv_msg ask = { .type = CSV_MSG_IN_USE };
+
+	rig_lock(&rig, 2, INODE(5), CSV_EX, 0);
+	rig_lock(&rig, 2, INODE(6), CSV_PR, 0);
+	rig_lock(&rig, 3, INODE(7), CSV_EX, 0);
+	rig_gone(&rig, 3);
+	ask.lock.res_type = CSV_RES_INODE;
+	ask.lock.res_id = 5;
+	rig_record(&rig, 1, &ask);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_EX);
+	ask.lock.res_id = 6;
+	rig_record(&rig, 1, &ask);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_NL);
+	ask.lock.res_id = 7;
+	rig_record(&rig, 1, &ask);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_NL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_freeze_and_recover, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_no_quorum_no_grant, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_recoverer_dies, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_fence_fails, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_last_mount_crashes, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_reattach, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_reattach_too_late, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_joiner_gets_state, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_merge, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_merge_without_quorum, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_in_use, open_three, close_rig),
+	};
+
+	return cmocka_run_group_tests_name("machine: views and recovery", tests, NULL, NULL);
+}
