@@ -9,6 +9,7 @@
 #include "fs/fuse/handle.h"
 #include "fs/lock/brl.h"
 #include "fs/lock/cache.h"
+#include "fs/lock/lease.h"
 #include "fs/lock/vm.h"
 #include "lib/log.h"
 
@@ -59,6 +60,17 @@ static enum csv_err open_device(struct csv_mount *m, struct csv_why *why)
 	return err;
 }
 
+static enum csv_err open_leases(struct csv_mount *m)
+{
+	struct csv_leases_cfg cfg = { .fs = &m->fs, .locks = m->locks, .data = m->data, .nodeid = m->nodeid };
+
+	memcpy(cfg.node, m->opts.node, sizeof(cfg.node));
+	if (m->kind->leases)
+		m->kind->leases(m, &cfg);
+	csv_locks_on_flush(m->locks, csv_times_before_flush, m->data);
+	return csv_leases_new(&cfg, &m->leases);
+}
+
 /* Step 3, in parts that each undo nothing: close_core() copes with whatever is there. */
 static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
 {
@@ -82,6 +94,8 @@ static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
 		err = csv_data_new(&m->fs, m->workq, &m->data);
 	}
 	if (err == CSV_OK)
+		err = open_leases(m);
+	if (err == CSV_OK)
 		err = csv_handles_new(&m->handles);
 	if (err == CSV_OK)
 		err = csv_vms_new(&m->vms);
@@ -100,6 +114,7 @@ static enum csv_err close_core(struct csv_mount *m)
 	csv_ranges_free(m->ranges);
 	csv_vms_free(m->vms);
 	csv_handles_free(m->handles);
+	csv_leases_free(m->leases);
 	if (m->fs_open) {
 		err = csv_fs_state(&m->fs);
 		if (csv_fs_close(&m->fs) != CSV_OK && err == CSV_OK)
@@ -115,6 +130,7 @@ static enum csv_err close_core(struct csv_mount *m)
 	m->ranges = NULL;
 	m->vms = NULL;
 	m->handles = NULL;
+	m->leases = NULL;
 	m->data = NULL;
 	m->locks = NULL;
 	m->workq = NULL;

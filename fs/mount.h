@@ -28,6 +28,7 @@
 
 struct csv_mount;
 struct csv_ranges_cfg;
+struct csv_leases_cfg;
 struct csv_handles;
 struct csv_leases;
 struct csv_ranges;
@@ -70,6 +71,8 @@ struct csv_mount_kind {
 	void (*left)(struct csv_mount *m, bool clean);
 	/* Who decides byte-range locks; NULL: we do. */
 	void (*ranges)(struct csv_mount *m, struct csv_ranges_cfg *cfg);
+	/* Which other lives of slots are alive, what follows a lease's coming and going; NULL: nobody is but us. */
+	void (*leases)(struct csv_mount *m, struct csv_leases_cfg *cfg);
 	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only.
 	 */
 	bool alone;

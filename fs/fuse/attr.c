@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/lock/lease.h"
 
 static enum csv_err getattr(struct csv_freq *r)
 {
@@ -24,6 +25,17 @@ void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 
 /* ---- setattr ----------------------------------------------------------------------- */
 
+/* A truncation without a write handle had a share in the lease of its own. */
+static enum csv_err unlease_body(struct csv_freq *r)
+{
+	enum csv_err err = csv_lease_close(r->m->leases, &r->op, r->lease);
+
+	if (err == CSV_WAIT)
+		return err;
+	r->lease = NULL;
+	return r->u.set.err;
+}
+
 /* In a worker; no other I/O touches the file. */
 static void truncate_go(struct csv_data_gate *g)
 {
@@ -35,6 +47,11 @@ static void truncate_go(struct csv_data_gate *g)
 		csv_file_note_tid(r->file, r->tid);
 	}
 	csv_data_gate_close(g);
+	if (r->lease && err != CSV_WAIT && err != CSV_NOSPC) {
+		r->u.set.err = err;
+		freq_next(r, unlease_body);
+		return;
+	}
 	freq_end(r, err);
 }
 
@@ -46,6 +63,8 @@ static enum csv_err truncate_body(struct csv_freq *r)
 	TRY(csv_getattr(&r->ctx, r->ref, &r->attr));
 	if (!S_ISREG(r->attr.mode))
 		return S_ISDIR(r->attr.mode) ? CSV_ISDIR : CSV_INVAL;
+	if (r->attr.lease && !(r->handle && r->handle->lease))
+		TRY(freq_lease(r));
 	TRY(freq_file(r, r->attr.ref));
 	r->gate.file = r->file;
 	r->gate.go = truncate_go;
@@ -62,6 +81,7 @@ static enum csv_err setattr(struct csv_freq *r)
 		if (S_ISREG(r->attr.mode)) {
 			TRY(freq_file(r, r->attr.ref));
 			csv_file_times_forget(r->file);
+			csv_lease_note_times(r->m->leases, r->attr.ref, r->u.set.to.mtime);
 		}
 	}
 	if (r->u.set.what) {
@@ -114,6 +134,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set, st
 		return;
 	r->ref = freq_ref(r->m, node);
 	r->reply = freq_reply_attr;
+	r->handle = fi ? csv_handle_find(r->m->handles, fi->fh) : NULL;
 	r->slow = true;
 	decode(r, st, to_set);
 	freq_start(r);

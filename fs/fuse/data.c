@@ -111,12 +111,12 @@ static void write_done(struct csv_data_req *req, enum csv_err err)
 }
 
 /*
- * First as an overwrite, which changes no map and needs no group; if it turns out to be more, once again with all
- * that a change needs.
+ * First as an overwrite, which changes no map and needs no group, and of a leased image not even EX; if it turns out to
+ * be more, once again with all that a change needs.
  */
 static enum csv_err write_body(struct csv_freq *r)
 {
-	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, CSV_EX));
+	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, r->handle->lease && !r->u.io.full ? CSV_PR : CSV_EX));
 	if (r->u.io.full)
 		TRY(freq_hold_ags(r));
 	TRY(freq_missing(r));
@@ -180,5 +180,6 @@ void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_in
 	if (!r)
 		return;
 	r->u.io.datasync = datasync;
+	r->slow = !datasync; /* may journal times */
 	freq_start(r);
 }

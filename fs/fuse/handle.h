@@ -23,7 +23,6 @@ struct csv_handle {
 	uint32_t pid;                   /* thread group that opened it */
 	_Atomic uint64_t err_seen;      /* lost writes already told (J4): csv_data_req.err_seen */
 	struct csv_lease_ref *lease;    /* write handle of an image: its share in the lease */
-	uint64_t lease_block;           /* image: block of the lease */
 };
 
 struct csv_handles;

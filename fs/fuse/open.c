@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/lock/lease.h"
 
 /* ---- handles ---------------------------------------------------------------------- */
 
@@ -30,8 +31,9 @@ static enum csv_err handle_make(struct csv_freq *r, struct csv_iref ref)
 	h->flags = r->u.open.flags;
 	h->writable = (h->flags & O_ACCMODE) != O_RDONLY;
 	h->image = r->attr.flags & CSV_INODE_IMAGE;
-	h->lease_block = r->attr.lease;
-	h->pid = r->u.open.pid;
+	h->pid = r->pid;
+	h->lease = r->lease;
+	r->lease = NULL;
 	h->file = r->file;
 	csv_file_hold(r->m->data, h->file);
 	atomic_store(&h->err_seen, csv_file_err_now(h->file));
@@ -51,6 +53,8 @@ static enum csv_err open_body(struct csv_freq *r)
 	TRY(freq_getattr(r, r->ref));
 	if (!S_ISREG(r->attr.mode))
 		return S_ISDIR(r->attr.mode) ? CSV_ISDIR : CSV_INVAL;
+	if ((r->u.open.flags & O_ACCMODE) != O_RDONLY && r->attr.lease)
+		TRY(freq_lease(r));
 	return handle_make(r, r->attr.ref);
 }
 
@@ -62,7 +66,6 @@ void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		return;
 	r->ref = freq_ref(r->m, node);
 	r->u.open.flags = fi->flags;
-	r->u.open.pid = (uint32_t)fuse_req_ctx(req)->pid;
 	r->reply = freq_reply_open;
 	freq_start(r);
 }
@@ -104,7 +107,6 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	r->ref = freq_ref(r->m, parent);
 	r->u.open.flags = fi->flags;
-	r->u.open.pid = (uint32_t)fuse_req_ctx(req)->pid;
 	r->u.open.what.mode = (mode & ~(mode_t)S_IFMT) | S_IFREG;
 	r->reply = freq_reply_create;
 	r->slow = true;
@@ -134,10 +136,17 @@ static enum csv_err closed_body(struct csv_freq *r)
 
 static enum csv_err release_body(struct csv_freq *r)
 {
+	struct csv_handle *h = r->handle;
 	enum csv_err err = csv_fs_state(&r->m->fs);
 
-	if (err == CSV_OK && r->handle->writable)
-		err = times_flush(r, r->handle->file);
+	if (err == CSV_OK && h->writable && !h->lease)
+		err = times_flush(r, h->file);
+	if (err == CSV_OK && h->lease) {
+		/* Times go into the inode with the last share. */
+		err = csv_lease_close(r->m->leases, &r->op, h->lease);
+		if (err != CSV_WAIT)
+			h->lease = NULL;
+	}
 	if (err == CSV_WAIT)
 		return err;
 	handle_drop(r->m, r->handle);
@@ -151,8 +160,11 @@ static enum csv_err release_body(struct csv_freq *r)
 /* However it ended, also while parked: the handle is gone. */
 static void release_cleanup(struct csv_freq *r)
 {
-	if (r->handle)
-		handle_drop(r->m, r->handle);
+	if (!r->handle)
+		return;
+	if (r->handle->lease)
+		csv_lease_forget(r->m->leases, &r->op, r->handle->lease);
+	handle_drop(r->m, r->handle);
 }
 
 static void start_release(struct csv_freq *r, struct csv_handle *h)

@@ -64,7 +64,7 @@ void op_flock(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi, int op
 void locks_drop_owner(struct csv_mount *m, uint64_t handle, uint64_t owner);
 void locks_drop_handle(struct csv_mount *m, struct csv_handle *h);
 
-/* times.c: journals the pending mtime of a file; a body names its locks by it. */
+/* times.c: journals the pending mtime of a file, into its lease or the inode; a body names its locks by it. Worker. */
 enum csv_err times_flush(struct csv_freq *r, struct csv_file *f);
 /* Once a second. */
 void times_tick(struct csv_mount *m);

@@ -7,6 +7,10 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "fs/lock/lease.h"
+#include "fs/lock/vm.h"
+#include "lib/log.h"
+
 #define ROUNDS_MAX                                                                                                     \
 	96u /* runs again for what ctx asks: each adds a group or a directory, all are among the op's holds */
 
@@ -44,6 +48,7 @@ struct csv_freq *freq_new(fuse_req_t req, freq_body body)
 	r->req = req;
 	r->ctx.uid = c->uid;
 	r->ctx.gid = c->gid;
+	r->pid = (uint32_t)c->pid;
 	return r;
 }
 
@@ -63,9 +68,21 @@ static void freq_free(struct csv_freq *r)
 	atomic_fetch_sub(&m->ops, 1);
 }
 
+/* However the request ends: no share is left behind, no acquisition half-way. */
+static void lease_drop(struct csv_freq *r)
+{
+	if (r->leasing)
+		csv_lease_cancel(r->m->leases, &r->op);
+	if (r->lease)
+		csv_lease_forget(r->m->leases, &r->op, r->lease);
+	r->leasing = false;
+	r->lease = NULL;
+}
+
 /* Locks first, then the answer: what the caller does next finds them free. */
 static void finish(struct csv_freq *r, enum csv_err err)
 {
+	lease_drop(r);
 	csv_op_done(&r->op);
 	if (r->succeeded)
 		err = CSV_OK;
@@ -294,13 +311,49 @@ void freq_reply_attr(struct csv_freq *r)
 	fuse_reply_attr(r->req, &st, 0);
 }
 
+/* While an image is leased its times are its holder's. */
+static void lease_times(struct csv_freq *r)
+{
+	struct csv_lease l;
+
+	if (!csv_lease_held(r->m->leases, r->attr.ref, &l) || !l.mtime.tv_sec)
+		return;
+	if (l.mtime.tv_sec > r->attr.mtime.tv_sec ||
+	    (l.mtime.tv_sec == r->attr.mtime.tv_sec && l.mtime.tv_nsec > r->attr.mtime.tv_nsec))
+		r->attr.mtime = l.mtime;
+	if (l.ctime.tv_sec > r->attr.ctime.tv_sec ||
+	    (l.ctime.tv_sec == r->attr.ctime.tv_sec && l.ctime.tv_nsec > r->attr.ctime.tv_nsec))
+		r->attr.ctime = l.ctime;
+}
+
+enum csv_err freq_lease(struct csv_freq *r)
+{
+	char vm[CSV_VMNAME_MAX + 1];
+	struct csv_why why;
+	enum csv_err err;
+
+	if (r->lease)
+		return CSV_OK;
+	csv_why_init(&why);
+	csv_vm_of(r->m->vms, r->pid, vm);
+	err = csv_lease_open(r->m->leases, &r->op, r->attr.ref, r->attr.lease, vm, &r->lease, &why);
+	r->leasing = err == CSV_WAIT;
+	if (err == CSV_LEASED)
+		csv_warn("inode %llu, process %u of VM %s: open for writing refused: %s",
+			 (unsigned long long)r->attr.ref.ino, r->pid, vm, why.text);
+	return err;
+}
+
 enum csv_err freq_getattr(struct csv_freq *r, struct csv_iref ref)
 {
 	enum csv_err err = csv_getattr(&r->ctx, ref, &r->attr);
 
-	if (err == CSV_OK && S_ISREG(r->attr.mode))
-		csv_data_overlay(r->m->data, &r->attr);
-	return err;
+	if (err != CSV_OK || !S_ISREG(r->attr.mode))
+		return err;
+	if (r->attr.lease)
+		lease_times(r);
+	csv_data_overlay(r->m->data, &r->attr);
+	return CSV_OK;
 }
 
 enum csv_err freq_file(struct csv_freq *r, struct csv_iref ref)

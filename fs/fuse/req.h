@@ -51,6 +51,9 @@ struct csv_freq {
 	char *name, *name2;                    /* copies */
 	struct csv_attr attr;
 	struct csv_handle *handle;
+	struct csv_lease_ref *lease;           /* share that this request has taken and nobody else owns yet */
+	bool leasing;                          /* csv_lease_open() has said WAIT */
+	uint32_t pid;                          /* who asks */
 	struct csv_file *file;                 /* held (csv_file_get) until the request is freed */
 	struct csv_data_req data;
 	struct csv_data_gate gate;
@@ -68,11 +71,11 @@ struct csv_freq {
 			struct csv_attr to;
 			bool truncate;
 			uint64_t size;
+			enum csv_err err;
 		} set;
 		struct {
 			struct csv_new what;   /* create */
 			int flags;             /* open(2)'s */
-			uint32_t pid;
 		} open;
 		struct {
 			size_t size;
@@ -137,6 +140,11 @@ void handle_abandon(struct csv_mount *m, struct csv_handle *h);
 
 /* The file of the request's inode; kept until it is freed. */
 enum csv_err freq_file(struct csv_freq *r, struct csv_iref ref);
+/*
+ * Takes a share in the lease of r->attr's image for the VM of the request's process. CSV_WAIT: park and run again with all
+ * locks named; LEASED: another VM has it, the log says which.
+ */
+enum csv_err freq_lease(struct csv_freq *r);
 /* Attributes as this node sees them; inode held PR. */
 enum csv_err freq_getattr(struct csv_freq *r, struct csv_iref ref);
 
