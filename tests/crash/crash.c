@@ -151,6 +151,7 @@ bool crash_run(struct crash *c, const struct crash_scenario *s, uint64_t seed, u
 	bool good;
 
 	memset(c, 0, sizeof(*c));
+	crash_env_init(c);
 	c->name = s->name;
 	c->seed = seed;
 	c->rng = seed;

@@ -76,6 +76,8 @@ struct crash_node {
 };
 
 struct crash {
+	struct csv_env env; /* the system's; first, so that it leads back here */
+	_Atomic bool drag;  /* whoever looks at the wall clock, as most transactions do, is kept for a moment */
 	const char *name;
 	uint64_t seed, rng;
 	struct crash_shape shape;
@@ -141,6 +143,7 @@ static inline uint32_t crash_pick(struct crash *c, uint32_t n)
 }
 
 /* ---- slow.c ---- */
+void crash_env_init(struct crash *c);
 /* Owns the device below. */
 struct csv_bdev *crash_slow(struct csv_bdev *below);
 

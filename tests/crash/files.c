@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Scenarios of file data and extent maps. */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "fs/disk/super.h"
@@ -150,6 +151,62 @@ void crash_run_convert(struct crash *c)
 			crash_sync(c, f);
 		else
 			beside(c, f);
+	}
+}
+
+/* Commits all the time, so that the steps of one operation are in different transactions. */
+struct nag {
+	struct csv_fs *fs;
+	pthread_t thread;
+	atomic_bool stop;
+};
+
+static void *nag_main(void *arg)
+{
+	struct nag *n = arg;
+
+	while (!atomic_load(&n->stop) && csv_journal_commit(n->fs, 0) == CSV_OK)
+		;
+	return NULL;
+}
+
+static void nag_start(struct crash *c, struct nag *n)
+{
+	*n = (struct nag){ .fs = &c->me->fs };
+	c->drag = true;
+	if (pthread_create(&n->thread, NULL, nag_main, n))
+		abort();
+}
+
+static void nag_stop(struct crash *c, struct nag *n)
+{
+	c->drag = false;
+	atomic_store(&n->stop, true);
+	pthread_join(n->thread, NULL);
+}
+
+void crash_run_fragments(struct crash *c)
+{
+	struct csv_iref ref[2];
+	struct nag nag;
+	char name[32];
+
+	if (!make_files(c, ref, 2))
+		return;
+	for (unsigned round = 0; round < 2 && crash_good(c); round++) {
+		struct csv_iref f = ref[round];
+
+		/* More extents than an inode holds, some of them with data. */
+		for (unsigned i = 0; i < 220 && crash_good(c); i++)
+			expect(c, crash_fallocate(c, f, 0, i * 3ull * CSV_BLOCK_SIZE, CSV_BLOCK_SIZE), "fallocate");
+		for (unsigned i = 0; i < 12; i++)
+			write_some(c, f, 3 * 8 * 220);
+		crash_sync(c, f);
+		nag_start(c, &nag);
+		expect(c, crash_truncate(c, f, (uint64_t)crash_pick(c, 3 * 8 * 160) * CRASH_SECTOR), "truncate");
+		snprintf(name, sizeof(name), "%s%u%s", round ? "file " : "disk ", round, round ? "" : ".vhd");
+		expect(c, crash_remove(c, crash_root(c), name), "unlink");
+		nag_stop(c, &nag);
 	}
 }
 

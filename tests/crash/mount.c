@@ -69,7 +69,7 @@ bool crash_mount(struct crash *c, struct csv_bdev *dev, uint32_t slot, struct cr
 	if (!slot_set(c, dev, slot, CSV_SLOT_LIVE, true, &n->incarnation))
 		return false;
 	csv_why_init(&why);
-	if (csv_fs_open(&n->fs, dev, csv_env_system(), false, slot, n->incarnation, &why) != CSV_OK)
+	if (csv_fs_open(&n->fs, dev, &c->env, false, slot, n->incarnation, &why) != CSV_OK)
 		return crash_failed(c, "mount of slot %u: %s", slot, why.text);
 	n->mounted = true;
 	csv_journal_set_interval(&n->fs, 0);

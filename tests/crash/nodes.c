@@ -83,6 +83,18 @@ void crash_run_home_image(struct crash *c)
 	}
 }
 
+void crash_run_remount(struct crash *c)
+{
+	for (unsigned i = 0; i < 5 && crash_good(c); i++) {
+		some_changes(c, 8);
+		if (!crash_umount(c, c->me))
+			return;
+		crash_mark(c, CRASH_META, c->op);
+		if (!crash_mount(c, c->dev, 0, c->me))
+			return;
+	}
+}
+
 #define WRAP_FILES 84u
 
 /* One transaction that changes each of the files, in a way that no name shows. */

@@ -18,6 +18,8 @@ void crash_run_mix(struct crash *c);
 void crash_run_overwrite(struct crash *c);
 void crash_run_append(struct crash *c);
 void crash_run_truncate(struct crash *c);
+/* Maps of many extents are taken apart in several transactions. */
+void crash_run_fragments(struct crash *c);
 /* Preallocated space is written bit by bit: conversions of neighbours, at block edges and at the file's end (J7). */
 void crash_run_convert(struct crash *c);
 /* J2: on a full volume each write takes what was freed a moment ago. */
@@ -30,6 +32,8 @@ void crash_run_forged_header(struct crash *c);
 void crash_run_idle_node(struct crash *c);
 /* J5: images go home in the background while the running transaction changes their blocks again. */
 void crash_run_home_image(struct crash *c);
+/* J8: lives of one slot, one after the other. */
+void crash_run_remount(struct crash *c);
 /* J3: records take the place of others whose images have just gone home. */
 void crash_run_wrap(struct crash *c);
 

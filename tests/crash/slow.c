@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A device whose writes take their time, so that what goes on beside them really does. */
+/* What takes its time, so that something else goes on beside it: writes, and transactions. */
 #include <stdlib.h>
 #include <time.h>
 
 #include "crash.h"
 
 #define WRITE_NS 30000
+#define DRAG_NS 50000
 
 struct slow {
 	struct csv_bdev dev;
@@ -46,4 +47,31 @@ struct csv_bdev *crash_slow(struct csv_bdev *below)
 	s->dev.geo = below->geo;
 	s->below = below;
 	return &s->dev;
+}
+
+static uint64_t env_mono(struct csv_env *env)
+{
+	(void)env;
+	return csv_env_system()->mono_ns(csv_env_system());
+}
+
+/* Called with fs->meta held: a commit that waits for it gets it next. */
+static void env_wall(struct csv_env *env, int64_t *sec, uint32_t *nsec)
+{
+	const struct timespec ts = { .tv_nsec = DRAG_NS };
+
+	if (((struct crash *)env)->drag)
+		nanosleep(&ts, NULL);
+	csv_env_system()->wall(csv_env_system(), sec, nsec);
+}
+
+static void env_random(struct csv_env *env, void *buf, size_t len)
+{
+	(void)env;
+	csv_env_system()->random(csv_env_system(), buf, len);
+}
+
+void crash_env_init(struct crash *c)
+{
+	c->env = (struct csv_env){ .mono_ns = env_mono, .wall = env_wall, .random = env_random };
 }

@@ -15,6 +15,7 @@
 CRASH_TEST(idle_node, 0)
 CRASH_TEST(home_image, .slow = true, .journal_blocks = 220)
 CRASH_TEST(wrap, 0)
+CRASH_TEST(remount, 0)
 
 /* Several transactions in the journal, none home. */
 static void run_few(struct crash *c)
@@ -94,6 +95,7 @@ int main(void)
 		CRASH_UNIT(idle_node),
 		CRASH_UNIT(home_image),
 		CRASH_UNIT(wrap),
+		CRASH_UNIT(remount),
 		cmocka_unit_test(crash_journal_gap),
 	};
 
