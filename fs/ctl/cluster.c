@@ -236,7 +236,7 @@ enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
 
 static bool nobody_out(const struct csv_msg_view *v, void *arg)
 {
-	return !v->out && !v->frozen;
+	return !v->out; /* frozen it stays until we, who have looked at the slot table, give up `mount` */
 }
 
 /* ---- the sequence ------------------------------------------------------------------------------------- */

@@ -123,8 +123,8 @@ static void on_view(struct csv_link *l, const struct csv_msg *msg)
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 	if (open)
-		csv_mount_set_state(l->m, msg->view.frozen ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
-				    msg->view.frozen ? "waits for the recovery of a dead node" : "");
+		csv_mount_set_state(l->m, msg->view.out ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
+				    msg->view.out ? "waits for the recovery of a dead node" : "");
 }
 
 /* GRANT, DENY, BAST: the mount's own waits while the cache is not there, else the cache's. */
