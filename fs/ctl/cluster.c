@@ -214,8 +214,8 @@ static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct
 
 enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
 {
-	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
 	struct csv_mount *m = l->m;
+	struct csv_msg msg;
 	struct csv_slot s;
 	enum csv_err err;
 
@@ -226,6 +226,7 @@ enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
 		if (s.state == CSV_SLOT_CLEAN || n == m->slot || !free_in_view(l, n))
 			continue;
 		csv_info("slot %u (node %s) was not unmounted: it is recovered first", n, s.node);
+		msg = (struct csv_msg){ .type = CSV_MSG_DIRTY };
 		fill_slot(&msg.slot, &s);
 		err = csv_link_call(l, &msg, ANSWER_MS);
 		if (err)
@@ -329,7 +330,7 @@ static enum csv_err opened(struct csv_mount *m, struct csv_why *why)
 	err = csv_mount_pin_slot(m);
 	if (err)
 		return csv_fail(why, err, "", "slot lock: %s", csv_err_text(err));
-	csv_link_adopt(l);
+	csv_link_adopt_later(l);
 	give(l, csv_res(CSV_RES_MOUNT, 0));
 	l->has_mount_lock = false;
 	return CSV_OK;
@@ -342,6 +343,10 @@ static void leaving(struct csv_mount *m)
 	pthread_mutex_lock(&l->lock);
 	l->leaving = true;
 	pthread_mutex_unlock(&l->lock);
+	/* Both use what is about to be closed. */
+	csv_workq_free(l->adopter);
+	l->adopter = NULL;
+	csv_link_settle(l);
 }
 
 static void mark_clean(struct csv_mount *m)

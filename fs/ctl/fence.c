@@ -165,7 +165,6 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	struct csv_replay_result res = { 0 };
 	struct csv_why why;
 	uint32_t nsec;
-	bool open;
 
 	csv_why_init(&why);
 	msg.replay.slot = v->slot;
@@ -184,11 +183,8 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	l->recovery_slot = v->slot;
 	l->recovery_incarnation = v->incarnation;
 	m->env->wall(m->env, &l->recovery_sec, &nsec);
-	open = l->cache_up;
 	pthread_mutex_unlock(&l->lock);
-	csv_link_send(l, &msg);
-	if (open && !msg.err)
-		csv_link_adopt(l);
+	csv_link_send(l, &msg); /* the view that follows lets the orphans be adopted */
 }
 
 /* Orphans of a recovered slot go to our list. What cannot be taken now stays on its list, where the next mount finds

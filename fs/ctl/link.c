@@ -21,13 +21,34 @@ struct job {
 	struct csv_msg msg; /* type 0: the connection is lost */
 };
 
+/* While the volume is not open yet, or not any more. */
+static void brief_status(const struct csv_mount *m, bool leaving, struct csv_msg_volume *v)
+{
+	memcpy(v->uuid, m->sb.uuid, sizeof(v->uuid));
+	snprintf(v->name, sizeof(v->name), "%s", m->sb.name);
+	snprintf(v->mount, sizeof(v->mount), "%.*s", (int)sizeof(v->mount) - 1, m->opts.dir);
+	snprintf(v->lun, sizeof(v->lun), "%.*s", (int)sizeof(v->lun) - 1, m->opts.lun);
+	snprintf(v->state, sizeof(v->state), "%s", csv_volume_state_name(CSV_VOL_RECOVERING));
+	snprintf(v->reason, sizeof(v->reason), "%s", leaving ? "being unmounted" : "being mounted");
+	v->slot = m->slot;
+	v->incarnation = m->incarnation;
+}
+
 static void send_status(struct csv_link *l, uint64_t seq)
 {
 	struct csv_msg msg = { .type = CSV_MSG_STATUS_VOLUME, .seq = seq };
+	bool up, leaving;
 
-	csv_mount_status(l->m, &msg.volume);
-	msg.volume.cluster_msgs_sent = csv_client_sent(l->client);
 	pthread_mutex_lock(&l->lock);
+	up = l->cache_up;
+	leaving = l->leaving;
+	pthread_mutex_unlock(&l->lock);
+	if (up && !leaving)
+		csv_mount_status(l->m, &msg.volume);
+	else
+		brief_status(l->m, leaving, &msg.volume);
+	pthread_mutex_lock(&l->lock);
+	msg.volume.cluster_msgs_sent = l->sent;
 	msg.volume.recovery_sec = l->recovery_sec;
 	msg.volume.recovery_fence_ms = l->fence_ms;
 	msg.volume.recovery_replay_ms = l->replay_ms;
@@ -85,6 +106,58 @@ static void give_job(struct csv_link *l, const struct csv_msg *msg)
 	csv_workq_add(l->worker, &j->work);
 }
 
+struct settling {
+	struct csv_work work;
+	struct csv_link *l;
+	bool done;
+};
+
+static void run_settling(struct csv_work *work)
+{
+	struct settling *s = csv_list_entry(work, struct settling, work);
+
+	pthread_mutex_lock(&s->l->lock);
+	s->done = true;
+	pthread_cond_broadcast(&s->l->wake);
+	pthread_mutex_unlock(&s->l->lock);
+}
+
+void csv_link_settle(struct csv_link *l)
+{
+	struct settling s = { .work = { .fn = run_settling }, .l = l };
+
+	csv_list_init(&s.work.link);
+	csv_workq_add(l->worker, &s.work);
+	pthread_mutex_lock(&l->lock);
+	while (!s.done)
+		pthread_cond_wait(&l->wake, &l->lock);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void run_adoption(struct csv_work *work)
+{
+	struct job *j = csv_list_entry(work, struct job, work);
+
+	csv_link_adopt(j->l);
+	free(j);
+}
+
+void csv_link_adopt_later(struct csv_link *l)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->recovered && l->cache_up && !l->leaving && !l->view.frozen) {
+		j = calloc(1, sizeof(*j));
+		CSV_ASSERT(j);
+		j->l = l;
+		j->work.fn = run_adoption;
+		csv_list_init(&j->work.link);
+		csv_workq_add(l->adopter, &j->work);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* ---- records from csvlockd -------------------------------------------------------------- */
 
 struct call {
@@ -125,6 +198,7 @@ static void on_view(struct csv_link *l, const struct csv_msg *msg)
 	if (open)
 		csv_mount_set_state(l->m, msg->view.out ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
 				    msg->view.out ? "waits for the recovery of a dead node" : "");
+	csv_link_adopt_later(l);
 }
 
 /* GRANT, DENY, BAST: the mount's own waits while the cache is not there, else the cache's. */
@@ -209,6 +283,13 @@ static void on_lost(void *arg)
 
 /* ---- records to csvlockd ------------------------------------------------------------------ */
 
+/* What csvlockd keeps to itself is not counted: answers to people, this node's handles, J6. */
+static bool goes_on(unsigned type)
+{
+	return type != CSV_MSG_STATUS_VOLUME && type != CSV_MSG_HANDLE && type != CSV_MSG_HANDLE_GONE &&
+	       type != CSV_MSG_IN_USE;
+}
+
 enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg)
 {
 	enum csv_err err = CSV_NOTCONN;
@@ -216,6 +297,8 @@ enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg)
 	pthread_mutex_lock(&l->lock);
 	if (!l->lost)
 		err = csv_client_send(l->client, msg);
+	if (!err && goes_on(msg->type))
+		l->sent++;
 	pthread_mutex_unlock(&l->lock);
 	return err;
 }
@@ -243,6 +326,8 @@ enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned tim
 	csv_list_push_back(&l->calls, &c.link);
 	if (l->lost || csv_client_send(l->client, msg))
 		err = CSV_NOTCONN;
+	else if (goes_on(msg->type))
+		l->sent++;
 	while (!err && !c.answered) {
 		if (l->lost)
 			err = CSV_NOTCONN;
@@ -362,6 +447,8 @@ enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **out, struct cs
 	csv_link_hello(m, &hello);
 	err = csv_workq_new(1, &l->worker);
 	if (!err)
+		err = csv_workq_new(1, &l->adopter);
+	if (!err)
 		err = csv_client_open(m->opts.run_dir, &hello, HELLO_MS, &l->client, &l->welcome, why);
 	if (!err && !l->welcome.quorate)
 		err = csv_fail(why, CSV_NOQUORUM, "start csvlockd and corosync on more nodes",
@@ -386,6 +473,8 @@ void csv_link_close(struct csv_link *l)
 	csv_client_close(l->client);
 	if (l->worker)
 		csv_workq_free(l->worker);
+	if (l->adopter)
+		csv_workq_free(l->adopter);
 	pthread_cond_destroy(&l->wake);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

@@ -20,6 +20,7 @@ struct csv_link {
 	struct csv_client *client;        /* replaced by re-attachment; covered by `lock` to send, by the worker to replace */
 	struct csv_msg_welcome welcome;
 	struct csv_workq *worker;         /* one thread */
+	struct csv_workq *adopter;        /* one thread: takes locks, which orders of the worker may have to free first */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;              /* something below changed */
@@ -30,6 +31,7 @@ struct csv_link {
 	uint64_t seq;                     /* of our requests */
 	struct csv_list calls;            /* csv_link_call() that wait for their answer */
 	bool has_mount_lock, has_slot_lock;
+	uint64_t sent;                    /* records that go on to the other nodes */
 	uint64_t recovered;               /* bit n: we replayed slot n and have not adopted its orphans */
 	bool leaving;
 	double fence_ms, replay_ms;       /* of our last recovery of another's slot */
@@ -56,8 +58,11 @@ void csv_fenced_order(struct csv_link *l);
 void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h);
 enum csv_err csv_link_start(struct csv_link *l); /* from now on records are read */
 
-/* After a recovery, when the volume is open: takes over the orphans of slots that we replayed. */
-void csv_link_adopt(struct csv_link *l);
+/* If the volume is open and not frozen: has the orphans of slots that we replayed taken over. */
+void csv_link_adopt_later(struct csv_link *l);
+void csv_link_adopt(struct csv_link *l); /* in the adopter */
+/* Waits until the worker has done what it was given so far. */
+void csv_link_settle(struct csv_link *l);
 
 /* Tells csvlockd of each slot that is neither clean on disk nor in its view (cluster.c). */
 enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why);

@@ -82,31 +82,63 @@ static bool in_view(const struct csv_msg_view *v, void *arg)
 	return v->live >> m->slot & 1 && v->incarnation[m->slot] == m->incarnation;
 }
 
+static bool is_leaving(struct csv_link *l)
+{
+	bool leaving;
+
+	pthread_mutex_lock(&l->lock);
+	leaving = l->leaving || !l->cache_up;
+	pthread_mutex_unlock(&l->lock);
+	return leaving;
+}
+
+/* False: the mount ends before there was a csvlockd. */
+static bool find_again(struct csv_link *l)
+{
+	for (unsigned waited = 0; !is_leaving(l); waited += TRY_MS) {
+		if (waited == GIVE_UP_MS)
+			csv_fs_withdraw(&l->m->fs, CSV_NOTCONN, "csvlockd did not come back");
+		poll(NULL, 0, TRY_MS);
+		if (connect_again(l) == CSV_OK)
+			return true;
+	}
+	return false;
+}
+
+/* A volume that is out has nothing to declare: its slot is recovered.  It is connected so that status tells of it. */
+static void show_up(struct csv_link *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->lost = false;
+	pthread_mutex_unlock(&l->lock);
+	csv_link_start(l);
+}
+
 void csv_link_lost(struct csv_link *l)
 {
 	struct csv_mount *m = l->m;
-	enum csv_err err = CSV_NOTCONN;
-	bool over;
+	enum csv_err err;
 
-	pthread_mutex_lock(&l->lock);
-	over = l->leaving || l->fenced || !l->cache_up;
-	pthread_mutex_unlock(&l->lock);
-	if (over || csv_fs_state(&m->fs))
+	if (is_leaving(l))
 		return;
-	csv_warn("csvlockd is lost: no new locks until it is back");
-	csv_mount_set_state(m, CSV_VOL_PAUSED, "csvlockd does not run");
-	csv_locks_freeze(m->locks);
-	for (unsigned waited = 0; err && waited < GIVE_UP_MS && !csv_fs_state(&m->fs); waited += TRY_MS) {
-		poll(NULL, 0, TRY_MS);
-		err = connect_again(l);
+	if (csv_fs_state(&m->fs) == CSV_OK) {
+		csv_warn("csvlockd is lost: no new locks until it is back");
+		csv_mount_set_state(m, CSV_VOL_PAUSED, "csvlockd does not run");
+		csv_locks_freeze(m->locks);
 	}
-	if (!err)
-		err = declare(l);
+	if (!find_again(l))
+		return;
+	if (csv_fs_state(&m->fs)) {
+		show_up(l);
+		return;
+	}
+	err = declare(l);
 	if (!err)
 		err = csv_link_wait_view(l, in_view, m, ATTACH_MS);
+	if (err == CSV_NOTCONN)
+		return; /* lost once more: that is told by itself */
 	if (err) {
-		csv_fs_withdraw(&m->fs, err == CSV_FENCED ? CSV_FENCED : CSV_NOTCONN, "csvlockd did not come back: %s",
-				csv_err_text(err));
+		csv_fs_withdraw(&m->fs, err, "csvlockd does not take the mount back: %s", csv_err_text(err));
 		return;
 	}
 	csv_locks_thaw(m->locks);
