@@ -125,6 +125,10 @@ void csv_mount_seen_again(struct csv_machine *m)
 	}
 }
 
+/*
+ * A mounter of a deserted volume on which no slot is clean recovers one itself, under `mount`: it removes every key but
+ * its own, which fences all that is out and all former recoverers, replays that slot, and attaches to its next life.
+ */
 bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_place *p = csv_place_bound(sp, sender);
@@ -138,6 +142,8 @@ bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *
 	s = &sp->slot[want.slot];
 	if (!p || p->slot != CSV_NO_SLOT)
 		return true;
+	if (s->life == CSV_LIFE_OUT && csv_space_deserted(sp) && want.incarnation > s->incarnation)
+		csv_slot_free(m, sp, want.slot); /* see above */
 	if (s->life != CSV_LIFE_FREE || want.incarnation <= s->dead) {
 		if (c) {
 			c->phase = CSV_LOCAL_JOINED;

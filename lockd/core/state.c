@@ -231,6 +231,11 @@ bool csv_space_any(const struct csv_space *sp, unsigned lives)
 	return false;
 }
 
+bool csv_space_deserted(const struct csv_space *sp)
+{
+	return !csv_space_any(sp, CSV_LIFE_BIT(LIVE) | CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(ATTACHING));
+}
+
 bool csv_space_frozen(const struct csv_space *sp)
 {
 	if (!sp->verified)

@@ -159,6 +159,8 @@ struct csv_lkb *csv_lkb_find(const struct csv_rsb *r, const struct csv_place *p,
 /* Any slot in one of the lives of the mask (1 << CSV_LIFE_*). */
 bool csv_space_any(const struct csv_space *sp, unsigned lives);
 #define CSV_LIFE_BIT(name) (1u << CSV_LIFE_##name)
+/* No mount is left, nor about to be one: only a mounter can recover what is out. */
+bool csv_space_deserted(const struct csv_space *sp);
 /* L1: no new grant is given. */
 bool csv_space_frozen(const struct csv_space *sp);
 /* Others may have been quorate meanwhile and have died: only the disk knows. Frozen until somebody has looked. */

@@ -26,18 +26,13 @@ static bool mounting_lock(struct csv_res res)
 	return res.type == CSV_RES_MOUNT || res.type == CSV_RES_SLOT;
 }
 
-static bool nobody_lives(const struct csv_space *sp)
-{
-	return !csv_space_any(sp, CSV_LIFE_BIT(LIVE) | CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(ATTACHING));
-}
-
 static bool may_grant(const struct csv_machine *m, const struct csv_space *sp, const struct csv_lkb *w)
 {
 	if (!m->quorate)
 		return false;
 	if (!csv_space_frozen(sp))
 		return true;
-	return mounting_lock(w->rsb->res) && w->place->slot == CSV_NO_SLOT && nobody_lives(sp);
+	return mounting_lock(w->rsb->res) && w->place->slot == CSV_NO_SLOT && csv_space_deserted(sp);
 }
 
 /* A holder that stands in the way of a new lock of p in this mode; NULL: none. */
@@ -51,8 +46,8 @@ static struct csv_lkb *conflict(const struct csv_space *sp, const struct csv_rsb
 
 		if (h->place == p || csv_mode_compatible(h->mode, mode))
 			continue;
-		if (r->res.type == CSV_RES_MOUNT && h->place->slot != CSV_NO_SLOT &&
-		    sp->slot[h->place->slot].life == CSV_LIFE_OUT && nobody_lives(sp))
+		if (mounting_lock(r->res) && h->place->slot != CSV_NO_SLOT &&
+		    sp->slot[h->place->slot].life == CSV_LIFE_OUT && csv_space_deserted(sp))
 			continue;
 		return h;
 	}
@@ -74,6 +69,8 @@ static void tell_grant(struct csv_machine *m, struct csv_space *sp, const struct
 
 	if (!h || h->want == CSV_NL || h->seq != l->seq)
 		return; /* given up in the meantime: its UNLOCK is on its way */
+	if (mounting_lock(l->rsb->res))
+		csv_views_flush(m); /* what a mounter goes by */
 	h->want = CSV_NL;
 	h->held = l->mode;
 	fill_lock(&msg.lock, l->rsb->res, l->mode);

@@ -102,11 +102,14 @@ static void pump_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 void sim_cpg_pump(struct sim *s, unsigned n)
 {
 	struct sim_node *nd = &s->node[n];
+	uint64_t wait = 20 + sim_rand(s, sim_chance(s, 3) ? 20000 : 200);
 
 	if (nd->pump || !nd->ring || nd->cursor == nd->ring->n)
 		return;
+	if (s->slow_until > s->now && n != s->quick)
+		wait += s->slow_until - s->now;
 	nd->pump = true;
-	sim_at(s, 20 + sim_rand(s, sim_chance(s, 3) ? 20000 : 200), (int)n, &nd->life, pump_event, n, 0, NULL);
+	sim_at(s, wait, (int)n, &nd->life, pump_event, n, 0, NULL);
 }
 
 static void sequence_event(struct sim *s, uint64_t n, uint64_t b, void *data)

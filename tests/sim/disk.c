@@ -121,7 +121,8 @@ static void arrive(struct sim *s, uint64_t a, uint64_t b, void *data)
 		CSV_ASSERT(copy);
 		*copy = *c;
 		s->disk.home[c->rec.inode].writing++;
-		sim_at(s, 20 + sim_rand(s, 500), -1, NULL, finish_home, 0, 0, copy);
+		s->disk.home[c->rec.inode].writer = c->key;
+		sim_at(s, 20 + sim_rand(s, sim_chance(s, 10) ? 30000 : 500), -1, NULL, finish_home, 0, 0, copy);
 		return;
 	}
 	send_answer(s, c, true);
@@ -138,5 +139,7 @@ void sim_submit(struct sim *s, const struct sim_command *c)
 	s->node[c->node].fs.inflight++;
 	if (!s->calm && sim_chance(s, 4))
 		delay = sim_rand(s, 4000) * SIM_MS;
+	else if (!s->calm && c->what == SIM_W_HOME && c->replay && sim_chance(s, 15))
+		delay = sim_rand(s, 3000) * SIM_MS;
 	sim_at(s, delay, -1, NULL, arrive, 0, 0, copy);
 }

@@ -170,7 +170,15 @@ static void ask_slot(struct sim *s, unsigned n)
 		set_state(s, n, FS_WAIT_SLOT);
 		return;
 	}
-	sim_fs_die(s, n, "no free slot");
+	if (fs->view.live || fs->takeover) {
+		sim_fs_die(s, n, "no free slot");
+		return;
+	}
+	fs->takeover = true;
+	fs->slot = n % SIM_SLOTS;
+	fs->slotlock = (struct sim_lock){ 0 };
+	tell_lock(s, n, CSV_RES_SLOT, fs->slot, &fs->slotlock, CSV_EX, CSV_LOCKF_NOQUEUE);
+	set_state(s, n, FS_WAIT_SLOT);
 }
 
 struct sim_command sim_command(struct sim *s, unsigned n, enum sim_write what)
@@ -222,6 +230,42 @@ static void slot_written(struct sim *s, unsigned n, const struct sim_command *c,
 	strcpy(msg.slot.node, "node");
 	set_state(s, n, FS_WAIT_ATTACH);
 	sim_fs_tell(s, n, &msg);
+	sim_spite(s, n, SIM_ATTACH);
+}
+
+static void write_slot(struct sim *s, unsigned n);
+
+/* Everybody else's key goes; when no command is at work any more the slot is replayed. */
+static void take_over(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	struct sim_fs *fs = &s->node[n].fs;
+	struct sim_dslot *d = &s->disk.slot[fs->slot];
+
+	if (fs->state != FS_WAIT_SLOT)
+		return;
+	sim_key_add(s, fs->key);
+	for (unsigned i = s->disk.nkeys; i-- > 0;) {
+		if (s->disk.keys[i] != fs->key)
+			sim_key_del(s, s->disk.keys[i]);
+	}
+	for (uint32_t i = 1; i <= SIM_INODES; i++) {
+		if (s->disk.home[i].writing) {
+			sim_at(s, 1000, (int)n, &fs->life, take_over, n, 0, NULL);
+			return;
+		}
+	}
+	for (size_t i = 0; i < d->n; i++) {
+		struct sim_home *h = &s->disk.home[d->journal[i].inode];
+
+		if (d->journal[i].version > h->version) {
+			h->version = d->journal[i].version;
+			h->value = d->journal[i].value;
+		}
+	}
+	sim_trace(s, "n%u recovers slot %u.%u itself", (unsigned)n + 1, fs->slot, d->incarnation);
+	d->state = SIM_CLEAN;
+	fs->incarnation = d->incarnation + 1;
+	write_slot(s, (unsigned)n);
 }
 
 static void write_slot(struct sim *s, unsigned n)
@@ -229,7 +273,8 @@ static void write_slot(struct sim *s, unsigned n)
 	struct sim_fs *fs = &s->node[n].fs;
 	struct sim_command c;
 
-	fs->key = ++s->next_key;
+	if (!fs->key)
+		fs->key = ++s->next_key;
 	sim_key_add(s, fs->key);
 	set_state(s, n, FS_WRITE_SLOT);
 	if (s->disk.slot[fs->slot].state != SIM_CLEAN || s->disk.slot[fs->slot].incarnation + 1 != fs->incarnation) {
@@ -550,7 +595,12 @@ static void on_grant(struct sim *s, unsigned n, const struct csv_msg *msg)
 	if (msg->lock.res_type == CSV_RES_MOUNT) {
 		ask_slot(s, n);
 	} else if (msg->lock.res_type == CSV_RES_SLOT) {
-		write_slot(s, n);
+		if (fs->takeover) {
+			fs->key = ++s->next_key;
+			take_over(s, n, 0, NULL);
+		} else {
+			write_slot(s, n);
+		}
 	} else {
 		sim_check_grant(s, n, (uint32_t)msg->lock.res_id, l->held);
 		l->version = s->disk.home[msg->lock.res_id].version;

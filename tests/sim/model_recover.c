@@ -63,6 +63,20 @@ static void marked_again(struct sim *s, unsigned n, const struct sim_command *c,
 	finish(s, n, c->slot, ok ? CSV_OK : CSV_FENCED);
 }
 
+/* PREEMPT AND ABORT answers when no command of that key is at work any more. */
+static void aborted(struct sim *s, uint64_t n, uint64_t slot, void *data)
+{
+	struct sim_fs *fs = &s->node[n].fs;
+
+	for (unsigned i = 1; i <= SIM_INODES; i++) {
+		if (s->disk.home[i].writing && s->disk.home[i].writer == fs->job[slot].key) {
+			sim_at(s, 1000, (int)n, &fs->life, aborted, n, slot, NULL);
+			return;
+		}
+	}
+	mark(s, (unsigned)n, (uint32_t)slot, SIM_FENCED, marked_again);
+}
+
 static void preempt(struct sim *s, uint64_t n, uint64_t slot, void *data)
 {
 	struct sim_fs *fs = &s->node[n].fs;
@@ -77,7 +91,7 @@ static void preempt(struct sim *s, uint64_t n, uint64_t slot, void *data)
 	sim_key_del(s, j->key);
 	if (s->disk.slot[fs->slot].state == SIM_FENCED)
 		s->disk.slot[fs->slot].state = SIM_LIVE; /* a duel that we have won (F5) */
-	mark(s, (unsigned)n, (uint32_t)slot, SIM_FENCED, marked_again);
+	aborted(s, n, slot, NULL);
 }
 
 static void marked(struct sim *s, unsigned n, const struct sim_command *c, bool ok)
@@ -116,6 +130,7 @@ static void replay_write(struct sim *s, unsigned n, uint32_t slot, const struct 
 	struct sim_command c = sim_command(s, n, SIM_W_HOME);
 
 	c.rec = *r;
+	c.replay = true;
 	c.arg = slot;
 	c.done = replay_home_done;
 	s->node[n].fs.job[slot].left++;
@@ -203,6 +218,7 @@ void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg)
 		mark(s, n, slot, SIM_FENCED, marked);
 	} else {
 		j->kind = CSV_ORDER_REPLAY;
+		sim_spite(s, n, SIM_REPLAY);
 		replay_next(s, n, slot);
 	}
 }

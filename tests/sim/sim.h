@@ -63,6 +63,7 @@ struct sim_ring {
 struct sim_home {
 	uint64_t version, value;
 	unsigned writing; /* commands between their first and last sector: a read is torn */
+	uint64_t writer;  /* key of the last command that began */
 };
 struct sim_record {
 	uint32_t inode, incarnation;
@@ -146,6 +147,7 @@ struct sim_fs {
 	struct sim_range range;
 	uint64_t to_machine_last, to_fs_last;
 	bool umount_wanted;
+	bool takeover; /* no slot is clean and nobody lives: recovers one itself */
 };
 
 struct sim_node {
@@ -182,6 +184,8 @@ struct sim {
 	struct sim_event *heap;
 	size_t nheap, capheap;
 	struct csv_list rings;
+	uint64_t slow_until; /* until then only the node `quick` is delivered anything */
+	unsigned quick;
 	struct sim_disk disk;
 	struct csv_actions actions;
 	struct sim_point *points;
@@ -203,6 +207,8 @@ void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_f
 	    void *data);
 void sim_daemon_start(struct sim *s, unsigned n);
 void sim_daemon_stop(struct sim *s, unsigned n);
+enum sim_moment { SIM_ATTACH, SIM_REPLAY };
+void sim_spite(struct sim *s, unsigned n, enum sim_moment at); /* a fault at the worst moment, sometimes */
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
 /* Runs one seed. NULL: nothing wrong; else why, to be freed. trace: how to get *trace (to be freed), or NULL. */
 char *sim_run(uint64_t seed, char **trace, struct sim *stats);
@@ -232,7 +238,7 @@ struct sim_command {
 	uint64_t slot_key;
 	void (*done)(struct sim *s, unsigned node, const struct sim_command *c, bool ok);
 	uint64_t arg;
-	bool started;
+	bool replay;
 };
 void sim_submit(struct sim *s, const struct sim_command *c);
 

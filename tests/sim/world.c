@@ -353,6 +353,44 @@ static void heal(struct sim *s)
 	sim_cpg_stall(s);
 }
 
+static void cut_event(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	if (s->calm)
+		return;
+	sim_trace(s, "n%u is cut off", (unsigned)n + 1);
+	s->node[n].side = 3;
+	sim_cpg_stall(s);
+}
+
+static void kill_event(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	if (!s->calm)
+		kill_daemon(s, (unsigned)n);
+}
+
+static void freeze_event(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	if (!s->calm)
+		freeze(s, (unsigned)n, 2000 + sim_rand(s, 2000));
+}
+
+/* Chance alone hits the moments that matter too rarely. */
+void sim_spite(struct sim *s, unsigned n, enum sim_moment at)
+{
+	static const sim_fn faults[] = { cut_event, kill_event, freeze_event };
+
+	if (s->calm || !sim_chance(s, 15))
+		return;
+	if (at == SIM_ATTACH) {
+		/* The others lag behind, and are gone before they catch up. */
+		s->quick = n;
+		s->slow_until = s->now + (20 + sim_rand(s, 100)) * SIM_MS;
+		sim_at(s, s->slow_until - s->now - SIM_MS, -1, NULL, cut_event, n, 0, NULL);
+	} else {
+		sim_at(s, sim_rand(s, 8 * SIM_MS), -1, NULL, faults[sim_rand(s, 3)], n, 0, NULL);
+	}
+}
+
 static void fault_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 {
 	unsigned n = (unsigned)sim_rand(s, s->nnodes), kind = (unsigned)sim_rand(s, 100);
