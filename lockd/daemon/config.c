@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/env.h"
 #include "lockd/daemon/daemon.h"
 
 /* Bounds of the figures in csvfs.conf, ms. A re-attach time beyond a minute would only keep others waiting. */
@@ -123,6 +124,7 @@ enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
 		m->nodeid = 0; /* group.c asks CPG */
 	cmap_finalize(h);
 	m->reattach_ms = conf->reattach_ms;
+	csv_env_system()->random(csv_env_system(), &m->boot, sizeof(m->boot));
 	if (!m->nnodes || !m->cluster[0])
 		return csv_fail(why, CSV_NOCLUSTER,
 				"give cluster_name and a nodelist with nodeid and name for each node",

@@ -57,11 +57,14 @@ static void on_confchg(cpg_handle_t h, const struct cpg_name *name, const struct
 		return;
 	for (size_t i = 0; i < nmember && ev.nmembers < CSV_NODES_MAX; i++)
 		ev.member[ev.nmembers++] = member[i].nodeid;
-	for (size_t i = 0; i < nleft; i++)
+	for (size_t i = 0; i < nleft; i++) {
+		if (left[i].reason == CPG_REASON_NODEDOWN && ev.ndown < CSV_NODES_MAX)
+			ev.down[ev.ndown++] = left[i].nodeid;
 		csv_info("node %u has left the group: %s", left[i].nodeid,
 			 left[i].reason == CPG_REASON_PROCDOWN ? "its csvlockd ended"
 			 : left[i].reason == CPG_REASON_LEAVE  ? "its csvlockd left"
 							       : "the node is out");
+	}
 	for (size_t i = 0; i < njoined; i++)
 		csv_info("node %u has joined the group", joined[i].nodeid);
 	csv_driver_step(g->daemon, &ev);
