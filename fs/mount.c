@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fs/fuse/handle.h"
+#include "fs/handoff.h"
 #include "fs/lock/brl.h"
 #include "fs/lock/cache.h"
 #include "fs/lock/lease.h"
@@ -104,6 +105,8 @@ static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
 		m->kind->ranges(m, &ranges);
 	if (err == CSV_OK)
 		err = csv_ranges_new(&ranges, &m->ranges);
+	if (err == CSV_OK)
+		err = csv_mount_handoffs_open(m);
 	return err == CSV_OK ? err : csv_fail(why, err, "", "no memory for the mount");
 }
 
@@ -111,6 +114,7 @@ static enum csv_err close_core(struct csv_mount *m)
 {
 	enum csv_err err = CSV_OK;
 
+	csv_mount_handoffs_close(m);
 	csv_ranges_free(m->ranges);
 	csv_vms_free(m->vms);
 	csv_handles_free(m->handles);

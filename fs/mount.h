@@ -31,6 +31,7 @@ struct csv_ranges_cfg;
 struct csv_leases_cfg;
 struct csv_handles;
 struct csv_leases;
+struct csv_handoffs;
 struct csv_ranges;
 struct csv_vms;
 struct fuse_session;
@@ -108,6 +109,7 @@ struct csv_mount {
 	struct csv_data *data;
 	struct csv_handles *handles;
 	struct csv_ranges *ranges;	   /* byte-range locks */
+	struct csv_handoffs *handoffs;     /* NULL: no cluster */
 	struct csv_leases *leases;
 	struct csv_vms *vms;
 	struct fuse_session *se;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "fs/lock/cache.h"
+#include "fs/lock/handoff.h"
 #include "fs/lock/vm.h"
 #include "lib/log.h"
 
@@ -224,6 +225,44 @@ static void on_lock(struct csv_link *l, const struct csv_msg *msg)
 		l->engine.up.bast(l->engine.up.arg, res, mode);
 }
 
+/* ---- handoffs ---- */
+
+struct early {
+	struct csv_list link;
+	struct csv_msg msg;
+};
+
+static void on_handoff(struct csv_link *l, const struct csv_msg *msg)
+{
+	struct early *e;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->handoffs) {
+		csv_handoffs_record(l->handoffs, msg);
+	} else if (!l->leaving) {
+		e = calloc(1, sizeof(*e));
+		CSV_ASSERT(e);
+		e->msg = *msg;
+		csv_list_push_back(&l->early, &e->link);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs)
+{
+	pthread_mutex_lock(&l->lock);
+	l->handoffs = hs;
+	while (!csv_list_empty(&l->early)) {
+		struct early *e = csv_list_entry(l->early.next, struct early, link);
+
+		if (hs)
+			csv_handoffs_record(hs, &e->msg);
+		csv_list_del(&e->link);
+		free(e);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void on_record(void *arg, const struct csv_msg *msg)
 {
 	struct csv_link *l = arg;
@@ -264,6 +303,11 @@ static void on_record(void *arg, const struct csv_msg *msg)
 		break;
 	case CSV_MSG_SHUTDOWN:
 		csv_session_stop(l->m);
+		break;
+	case CSV_MSG_HO_FILE:
+	case CSV_MSG_HO_RANGE:
+	case CSV_MSG_HO_ORDER:
+		on_handoff(l, msg);
 		break;
 	default:
 		answer(l, msg); /* DONE, ERROR, IN_USE_REPLY */
@@ -439,6 +483,7 @@ enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **out, struct cs
 	l->m = m;
 	l->engine.ops = &cluster_ops;
 	csv_list_init(&l->calls);
+	csv_list_init(&l->early);
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -34,6 +34,8 @@ struct csv_link {
 	uint64_t sent;                    /* records that go on to the other nodes */
 	uint64_t recovered;               /* bit n: we replayed slot n and have not adopted its orphans */
 	bool leaving;
+	struct csv_handoffs *handoffs;    /* HO_* records go there; NULL: they are kept in `early` */
+	struct csv_list early;
 	double fence_ms, replay_ms;       /* of our last recovery of another's slot */
 	int64_t recovery_sec;
 	uint32_t recovery_slot, recovery_incarnation;
@@ -63,6 +65,9 @@ void csv_link_adopt_later(struct csv_link *l);
 void csv_link_adopt(struct csv_link *l); /* in the adopter */
 /* Waits until the worker has done what it was given so far. */
 void csv_link_settle(struct csv_link *l);
+
+/* The mount takes part in handoffs from now on / no more (NULL). */
+void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs);
 
 /* Tells csvlockd of each slot that is neither clean on disk nor in its view (cluster.c). */
 enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why);

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "fs/ctl/link.h"
+#include "fs/handoff.h"
 #include "fs/lock/cache.h"
+#include "fs/lock/handoff.h"
 #include "lib/log.h"
 
 #define TRY_MS 100
@@ -125,6 +127,8 @@ void csv_link_lost(struct csv_link *l)
 		csv_warn("csvlockd is lost: no new locks until it is back");
 		csv_mount_set_state(m, CSV_VOL_PAUSED, "csvlockd does not run");
 		csv_locks_freeze(m->locks);
+		if (m->handoffs)
+			csv_handoffs_lost(m->handoffs);
 	}
 	if (!find_again(l))
 		return;
@@ -142,6 +146,7 @@ void csv_link_lost(struct csv_link *l)
 		return;
 	}
 	csv_locks_thaw(m->locks);
+	csv_mount_handles_tell(m);
 	csv_mount_set_state(m, CSV_VOL_ONLINE, "");
 	csv_info("attached to csvlockd again");
 }

@@ -58,6 +58,8 @@ static void truncate_go(struct csv_data_gate *g)
 /* Which groups a shorter file frees from, csv_truncate() itself asks for. */
 static enum csv_err truncate_body(struct csv_freq *r)
 {
+	struct csv_gates *g;
+
 	TRY(freq_hold_ags(r));
 	TRY(freq_missing(r));
 	TRY(csv_getattr(&r->ctx, r->ref, &r->attr));
@@ -66,9 +68,11 @@ static enum csv_err truncate_body(struct csv_freq *r)
 	if (r->attr.lease && !(r->handle && r->handle->lease))
 		TRY(freq_lease(r));
 	TRY(freq_file(r, r->attr.ref));
+	TRY(freq_enter(r, true, &g));
 	r->gate.file = r->file;
 	r->gate.go = truncate_go;
 	csv_data_gate_open(r->m->data, &r->gate, 0, UINT64_MAX);
+	freq_leave(g);
 	return FREQ_LATER;
 }
 

@@ -53,10 +53,14 @@ static void reply_read(struct csv_freq *r)
 
 static enum csv_err read_body(struct csv_freq *r)
 {
+	struct csv_gates *g;
+
 	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, CSV_PR));
 	TRY(freq_missing(r));
+	TRY(freq_enter(r, false, &g));
 	r->data.done = read_done;
-	csv_data_read(r->m->data, &r->data);
+	csv_data_read(r->m->data, &r->data); /* r may be gone */
+	freq_leave(g);
 	return FREQ_LATER;
 }
 
@@ -116,14 +120,19 @@ static void write_done(struct csv_data_req *req, enum csv_err err)
  */
 static enum csv_err write_body(struct csv_freq *r)
 {
+	struct csv_gates *g;
+
+	TRY(freq_wait(r, true));
 	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, r->handle->lease && !r->u.io.full ? CSV_PR : CSV_EX));
 	if (r->u.io.full)
 		TRY(freq_hold_ags(r));
 	TRY(freq_missing(r));
+	TRY(freq_enter(r, true, &g));
 	r->data.ctx = r->ctx;
 	r->data.map_only = !r->u.io.full;
 	r->data.done = write_done;
-	csv_data_write(r->m->data, &r->data);
+	csv_data_write(r->m->data, &r->data); /* r may be gone */
+	freq_leave(g);
 	return FREQ_LATER;
 }
 
@@ -165,6 +174,8 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off
 
 static enum csv_err fsync_body(struct csv_freq *r)
 {
+	if (r->handle->revoked)
+		return CSV_OK; /* H5: what was written was flushed before the image went */
 	if (!r->u.io.datasync)
 		TRY(times_flush(r, r->data.file));
 	r->data.err_seen = &r->handle->err_seen;

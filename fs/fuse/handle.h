@@ -22,6 +22,7 @@ struct csv_handle {
 	bool image;
 	uint32_t pid;                   /* thread group that opened it */
 	_Atomic uint64_t err_seen;      /* lost writes already told (J4): csv_data_req.err_seen */
+	_Atomic bool revoked;           /* H5: its image has gone to another node; reads and writes fail, all else succeeds */
 	struct csv_lease_ref *lease;    /* write handle of an image: its share in the lease */
 };
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/handoff.h"
+#include "fs/lock/handoff.h"
 #include "fs/lock/lease.h"
 
 /* ---- handles ---------------------------------------------------------------------- */
@@ -12,6 +14,7 @@
 /* Gives up what a handle has. */
 static void handle_drop(struct csv_mount *m, struct csv_handle *h)
 {
+	csv_mount_handle_gone(m, h);
 	csv_handle_del(m->handles, h);
 	csv_hold_unpin(m->locks, csv_res(CSV_RES_OPEN, h->ref.ino));
 	csv_file_put(m->data, h->file);
@@ -39,11 +42,22 @@ static enum csv_err handle_make(struct csv_freq *r, struct csv_iref ref)
 	atomic_store(&h->err_seen, csv_file_err_now(h->file));
 	csv_hold_pin(&r->op, csv_res(CSV_RES_OPEN, ref.ino));
 	csv_handle_add(r->m->handles, h);
+	csv_mount_handle_tell(r->m, h);
 	r->handle = h;
 	return CSV_OK;
 }
 
 /* ---- open and create ----------------------------------------------------------------- */
+
+/* An image that is about to come here by a handoff is opened without a share: armed. */
+static enum csv_err lease_or_arm(struct csv_freq *r)
+{
+	enum csv_err err = freq_lease(r);
+
+	if (err == CSV_LEASED && r->m->handoffs && csv_handoffs_may_arm(r->m->handoffs, r->attr.ref.ino))
+		return CSV_OK;
+	return err;
+}
 
 static enum csv_err open_body(struct csv_freq *r)
 {
@@ -54,7 +68,7 @@ static enum csv_err open_body(struct csv_freq *r)
 	if (!S_ISREG(r->attr.mode))
 		return S_ISDIR(r->attr.mode) ? CSV_ISDIR : CSV_INVAL;
 	if ((r->u.open.flags & O_ACCMODE) != O_RDONLY && r->attr.lease)
-		TRY(freq_lease(r));
+		TRY(lease_or_arm(r));
 	return handle_make(r, r->attr.ref);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "fs/lock/handoff.h"
 #include "fs/lock/lease.h"
 #include "fs/lock/vm.h"
 #include "lib/log.h"
@@ -336,6 +337,9 @@ enum csv_err freq_lease(struct csv_freq *r)
 		return CSV_OK;
 	csv_why_init(&why);
 	csv_vm_of(r->m->vms, r->pid, vm);
+	if (!r->leasing && r->m->handoffs && !csv_lease_held(r->m->leases, r->attr.ref, NULL) &&
+	    !csv_handoffs_may_take(r->m->handoffs, r->attr.ref.ino))
+		return CSV_LEASED; /* H3: a handoff decides whose it is */
 	err = csv_lease_open(r->m->leases, &r->op, r->attr.ref, r->attr.lease, vm, &r->lease, &why);
 	r->leasing = err == CSV_WAIT;
 	if (err == CSV_LEASED)

@@ -138,6 +138,16 @@ void freq_reply_create(struct csv_freq *r);
 /* open.c: gives a handle up that the kernel never got. */
 void handle_abandon(struct csv_mount *m, struct csv_handle *h);
 
+/*
+ * I/O on an image, past handoffs (fs/lock/gate.h). enter: OK: submit at once, then leave *g. WAIT: return it.  STALE: the
+ * handle is revoked; BUSY: it is armed and nothing came of it.
+ */
+struct csv_gates;
+enum csv_err freq_enter(struct csv_freq *r, bool write, struct csv_gates **g);
+void freq_leave(struct csv_gates *g);
+/* The same for those who have to name locks first: waits here, without any. */
+enum csv_err freq_wait(struct csv_freq *r, bool write);
+
 /* The file of the request's inode; kept until it is freed. */
 enum csv_err freq_file(struct csv_freq *r, struct csv_iref ref);
 /*

@@ -21,12 +21,17 @@ static void falloc_go(struct csv_data_gate *g)
 
 static enum csv_err falloc_body(struct csv_freq *r)
 {
+	struct csv_gates *g;
+
+	TRY(freq_wait(r, true));
 	TRY(freq_hold(r, CSV_RES_INODE, r->ref.ino, CSV_EX));
 	TRY(freq_hold_ags(r));
 	TRY(freq_missing(r));
+	TRY(freq_enter(r, true, &g));
 	r->gate.file = r->handle->file;
 	r->gate.go = falloc_go;
 	csv_data_gate_open(r->m->data, &r->gate, 0, UINT64_MAX);
+	freq_leave(g);
 	return FREQ_LATER;
 }
 

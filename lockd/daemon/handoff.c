@@ -13,9 +13,6 @@
 #include "lockd/daemon/daemon.h"
 #include "lockd/daemon/handoff.h"
 
-/* FUSE's inode numbers: block number below, generation above (fs/fuse/req.h). */
-#define INO_BITS 40
-
 struct pending {
 	struct csv_list link;
 	uint64_t peer, seq, token;
@@ -214,10 +211,12 @@ struct gather {
 	char why[200];
 };
 
-static bool meant(const struct gather *g, const struct csv_msg_handle *h)
+static bool meant(const struct gather *g, uint64_t peer, const struct csv_msg_handle *h)
 {
-	for (unsigned i = 0; i < g->named->nfiles; i++) {
-		if (g->named->file[i].ino == h->ino && g->named->file[i].gen == h->gen)
+	const struct csv_peer *fs = csv_peer_find(g->d, peer);
+
+	for (unsigned i = 0; fs && i < g->named->nfiles; i++) {
+		if (g->named->file[i].ino == h->ino && inside(fs->hello.mount, g->named->file[i].path))
 			return true;
 	}
 	if (g->named->nfiles)
@@ -232,7 +231,7 @@ static void gather_handle(void *arg, uint64_t peer, const struct csv_msg_handle 
 	struct gather *g = arg;
 	struct csv_ho_plan *p = g->plan;
 
-	if (!h->writable || h->state != CSV_HANDLE_LEASED || !meant(g, h) || g->err)
+	if (!h->writable || h->state != CSV_HANDLE_LEASED || !meant(g, peer, h) || g->err)
 		return;
 	if (g->fs && g->fs != peer) {
 		g->err = CSV_NOTSUP;
@@ -367,8 +366,8 @@ static void on_file(struct csv_peer *p, const struct csv_msg *msg)
 		memcpy(plan->definition_sha256, f->sha256, sizeof(plan->definition_sha256));
 		plan->definition_size = f->size;
 	} else if (plan->nfiles < CSV_HO_FILES_MAX) {
-		plan->file[plan->nfiles].ino = f->ino & ((1ull << INO_BITS) - 1);
-		plan->file[plan->nfiles].gen = (uint32_t)(f->ino >> INO_BITS);
+		plan->file[plan->nfiles].ino = f->ino;
+		memcpy(plan->file[plan->nfiles].path, f->path, sizeof(f->path));
 		plan->nfiles++;
 	}
 }

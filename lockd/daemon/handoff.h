@@ -17,6 +17,9 @@ struct csv_msg_handle;
 void csv_registry_each(struct csv_daemon *d, void (*fn)(void *arg, uint64_t peer, const struct csv_msg_handle *h),
 		       void *arg);
 
+/* Path inside the mount of a file that a process has open; empty: it has not, or not by a name any more (paths.c). */
+void csv_registry_path(const struct csv_msg_handle *h, const char *mount, char *path, size_t size);
+
 /* ---- launch.c: the destination's part ---- */
 /* Compares the definition and, if the plan says so, starts the incoming VM; then sends `armed` on. Takes it. */
 void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed);

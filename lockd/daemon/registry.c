@@ -152,14 +152,28 @@ void csv_registry_greet(struct csv_peer *fs)
 	}
 }
 
+/* A path is looked up when somebody wants to see it: a rename changes it. */
+static void find_path(struct csv_daemon *d, struct handle *h)
+{
+	const struct csv_peer *fs = csv_peer_find(d, h->peer);
+	char path[sizeof(h->h.path)];
+
+	if (!fs)
+		return;
+	csv_registry_path(&h->h, fs->hello.mount, path, sizeof(path));
+	if (*path)
+		memcpy(h->h.path, path, sizeof(path));
+}
+
 void csv_registry_each(struct csv_daemon *d, void (*fn)(void *arg, uint64_t peer, const struct csv_msg_handle *h),
 		       void *arg)
 {
 	struct csv_list *pos;
 
 	csv_list_for_each(pos, &d->handles) {
-		const struct handle *h = csv_list_entry(pos, struct handle, link);
+		struct handle *h = csv_list_entry(pos, struct handle, link);
 
+		find_path(d, h);
 		fn(arg, h->peer, &h->h);
 	}
 }
@@ -172,10 +186,13 @@ void csv_registry_list(struct csv_peer *admin, const struct csv_msg *req)
 	memcpy(vm, req->handle.vm, sizeof(req->handle.vm));
 	csv_list_for_each(pos, &admin->daemon->handles) {
 		struct handle *h = csv_list_entry(pos, struct handle, link);
-		struct csv_msg msg = { .type = CSV_MSG_HANDLE, .seq = req->seq, .handle = h->h };
+		struct csv_msg msg = { .type = CSV_MSG_HANDLE, .seq = req->seq };
 
-		if (!*vm || !strcmp(vm, h->h.vm))
-			csv_peer_send(admin, &msg);
+		if (*vm && strcmp(vm, h->h.vm))
+			continue;
+		find_path(admin->daemon, h);
+		msg.handle = h->h;
+		csv_peer_send(admin, &msg);
 	}
 }
 

@@ -158,10 +158,15 @@ enum csv_err csv_request_list(struct csv_client *cl, const uint8_t *id, int time
 static enum csv_err send_file(struct csv_client *cl, const char *path, struct csv_why *why)
 {
 	struct csv_msg msg = { .type = CSV_MSG_HO_FILE };
+	char *real = realpath(path, NULL);
 	struct stat st;
 
-	if (stat(path, &st))
+	if (!real || stat(real, &st)) {
+		free(real);
 		return csv_fail(why, csv_err_from_errno(errno), "", "%s: %s", path, strerror(errno));
+	}
+	snprintf(msg.ho_file.path, sizeof(msg.ho_file.path), "%s", real);
+	free(real);
 	if (!S_ISREG(st.st_mode))
 		return csv_fail(why, CSV_INVAL, "", "%s is not a file", path);
 	msg.ho_file.ino = st.st_ino;
