@@ -29,6 +29,18 @@ static struct csv_freq *new_on_handle(fuse_req_t req, freq_body body, uint64_t f
 	return r;
 }
 
+/*
+ * O_DIRECT wants multiples of a sector, as on other filesystems.  Programs find the alignment out by trying: one that is
+ * told that single bytes will do takes that for a lie and goes by the page, and QEMU then refuses a fixed VHD, whose
+ * footer makes its size a multiple of 512 only.
+ */
+#define DIRECT_ALIGN 512u
+
+static bool misaligned(const struct fuse_file_info *fi, off_t off, size_t size)
+{
+	return fi->flags & O_DIRECT && ((uint64_t)off | size) % DIRECT_ALIGN;
+}
+
 static struct csv_freq *of_data(struct csv_data_req *req)
 {
 	return csv_list_entry(req, struct csv_freq, data);
@@ -66,8 +78,13 @@ static enum csv_err read_body(struct csv_freq *r)
 
 void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct csv_freq *r = new_on_handle(req, read_body, fi->fh);
+	struct csv_freq *r;
 
+	if (misaligned(fi, off, size)) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	r = new_on_handle(req, read_body, fi->fh);
 	if (!r)
 		return;
 	r->reply = reply_read;
@@ -151,8 +168,13 @@ static enum csv_err take_payload(struct csv_freq *r, const char *buf, size_t siz
 
 void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct csv_freq *r = new_on_handle(req, write_body, fi->fh);
+	struct csv_freq *r;
 
+	if (misaligned(fi, off, size)) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	r = new_on_handle(req, write_body, fi->fh);
 	if (!r)
 		return;
 	r->reply = reply_write;

@@ -178,6 +178,11 @@ def test_direct_io(mnt):
     back = mmap.mmap(-1, 1 << 20)
     assert os.preadv(fd, [back], 0) == 1 << 20
     assert back[:] == buf[:]
+    for size, offset in ((1, 0), (100, 0), (512, 100), (4095, 0)):
+        with pytest.raises(OSError) as e:
+            os.preadv(fd, [memoryview(back)[:size]], offset)
+        assert e.value.errno == errno.EINVAL
+    assert os.preadv(fd, [memoryview(back)[:512]], 512) == 512
     os.close(fd)
 
 
