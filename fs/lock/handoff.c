@@ -187,7 +187,7 @@ static const struct {
 };
 
 /* Handles first, then the gate: what it lets go must meet the new state. */
-static void set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_handles h)
+static bool set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_handles h)
 {
 	enum csv_gate_mode gate = modes[h].gate;
 
@@ -196,7 +196,7 @@ static void set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 		gate = CSV_GATE_RUN;
 	/* Parked for as long as the lease is not here again: a failure has withdrawn the volume. */
 	if (h == CSV_HO_H_LEASED && b->agent.src && csv_ho_resume(hs, b) != CSV_OK)
-		return;
+		return false;
 	pthread_mutex_lock(&hs->mutex);
 	b->armed = h == CSV_HO_H_ARMED;
 	pthread_mutex_unlock(&hs->mutex);
@@ -210,6 +210,7 @@ static void set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 		hs->cfg.state(hs->cfg.arg, f->ref, modes[h].state, f->epoch);
 		csv_gate_set(hs->gates, f->ref.ino, gate);
 	}
+	return true;
 }
 
 /* ---- orders: the thread ---- */
@@ -273,9 +274,11 @@ static void run_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_ve
 /* Handles before the job that relies on them, answers in their place. */
 static void carry_out(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_ho_agent_acts *acts)
 {
-	for (unsigned i = 0; i < acts->n; i++) {
+	bool good = true;
+
+	for (unsigned i = 0; i < acts->n && good; i++) {
 		if (acts->a[i].todo == CSV_HO_DO_HANDLES)
-			set_handles(hs, b, acts->a[i].handles);
+			good = set_handles(hs, b, acts->a[i].handles);
 		else if (acts->a[i].todo == CSV_HO_DO_ANSWER)
 			answer(hs, b, acts->a[i].event);
 		else

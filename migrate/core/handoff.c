@@ -215,8 +215,18 @@ static void on_takeback(struct csv_handoff *h, const struct csv_ho_event *ev, st
 static void on_returned(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
 	take_results(h, ev);
-	if (!h->src_out && !h->dst_out)
+	if (h->src_out) {
+		kept(h, out);
+		return;
+	}
+	if (!h->dst_out)
 		move(h, h->plan.dst.slot, h->plan.src.slot, out);
+	order_src(h, CSV_HO_RESUME, out);
+}
+
+/* Only now: whoever hears "kept" may let the guest go on, and its I/O must not meet a revoked handle. */
+static void on_resumed(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
+{
 	kept(h, out);
 }
 
@@ -305,8 +315,12 @@ static void out_active(struct csv_handoff *h, const struct csv_ho_event *ev, str
 
 static void out_returning(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
-	if (h->dst_out)
+	if (h->order == CSV_HO_RESUME) { /* the leases are the source's already */
+		if (h->src_out)
+			kept(h, out);
+	} else if (h->dst_out) {
 		give_back(h, ev->view, out);
+	}
 }
 
 static void look_again(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
@@ -332,8 +346,8 @@ static const transition table[CSV_HO_STATE_COUNT][CSV_HO_EV_COUNT] = {
 	[CSV_HO_COMMITTING] = { EV(COMMITTED) = on_committed, EV(FAILED) = on_no, EV(OUT) = out_committing },
 	[CSV_HO_ACTIVATING] = { EV(ACTIVATED) = on_activated, EV(UNABLE) = on_unable, EV(OUT) = out_activating },
 	[CSV_HO_ACTIVE] = { EV(TAKEBACK) = on_takeback, EV(FINISH) = on_finish, EV(OUT) = out_active },
-	[CSV_HO_RETURNING] = { EV(RETURNED) = on_returned, EV(RAN) = on_ran, EV(OUT) = out_returning,
-			       EV(RECOVERED) = recovered_returning },
+	[CSV_HO_RETURNING] = { EV(RETURNED) = on_returned, EV(RAN) = on_ran, EV(RESUMED) = on_resumed,
+			       EV(OUT) = out_returning, EV(RECOVERED) = recovered_returning },
 	[CSV_HO_RESOLVING] = { EV(IS_SRC) = on_is_src, EV(IS_DST) = on_is_dst, EV(IS_OTHER) = on_is_other,
 			       EV(OUT) = look_again, EV(RECOVERED) = look_again, EV(LIVE) = look_again },
 };
@@ -354,6 +368,8 @@ static enum csv_ho_verb asked(enum csv_ho_event_type e, enum csv_ho_verb outstan
 	case CSV_HO_EV_RETURNED:
 	case CSV_HO_EV_RAN:
 		return outstanding == CSV_HO_RECLAIM ? CSV_HO_RECLAIM : CSV_HO_RETURN;
+	case CSV_HO_EV_RESUMED:
+		return CSV_HO_RESUME;
 	case CSV_HO_EV_IS_SRC:
 	case CSV_HO_EV_IS_DST:
 	case CSV_HO_EV_IS_OTHER:

@@ -45,7 +45,7 @@ enum csv_ho_outcome { CSV_HO_NONE, CSV_HO_KEPT, CSV_HO_MOVED };
 	X(RECLAIM)  /* source, destination dead: the same from its side, unless a lease bears `run` */ \
 	X(RESOLVE)  /* anybody: read the leases, say whose they are */ \
 	X(WATCH)    /* all: there is this handoff, undecided: nobody takes a lease of its files (H3) */ \
-	X(RESUME)   /* source: kept; handles leased, parked I/O goes on */ \
+	X(RESUME)   /* source: handles leased, parked I/O goes on; answered if they had been revoked (take-back) */ \
 	X(REVOKE)   /* source: moved; handles revoked (H5) */ \
 	X(DECIDED)  /* all: leases may be taken by the usual rules; destination: if kept, armed handles fail */ \
 	X(SYNC)     /* one who came back: these were all; what else you know is to be settled from disk */
@@ -64,6 +64,7 @@ enum csv_ho_verb {
 	X(ACTIVATED) X(UNABLE)        /* of ACTIVATE */ \
 	X(RETURNED) X(RAN)            /* of RETURN, RECLAIM: leases are the source's; a write went through, or cannot */ \
 	X(IS_SRC) X(IS_DST) X(IS_OTHER) /* of RESOLVE: whose leases they are on disk */ \
+	X(RESUMED)                    /* of RESUME */ \
 	X(GO) X(ABORT) X(TAKEBACK) X(FINISH) /* requests: GO is `commit` */ \
 	X(OUT) X(RECOVERED) X(LIVE)   /* a slot of the volume: its life ended; replayed and clean; a new life is there */
 

@@ -57,6 +57,8 @@ bool csv_handoff_ok(const struct csv_handoff *h)
 			return false;
 		if (h->order == CSV_HO_RETURN)
 			return to_dst && !h->dst_out;
+		if (h->order == CSV_HO_RESUME)
+			return to_src && !h->src_out;
 		if (h->order == CSV_HO_RECLAIM)
 			return to_src && h->dst_recovered && !h->src_out;
 		return h->order == CSV_HO_NOTHING && h->dst_out && !h->dst_recovered && !h->src_out;

@@ -80,6 +80,8 @@ void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_
 		a->committed = false;
 		if (a->src && a->handles != CSV_HO_H_PLAIN)
 			handles(a, CSV_HO_H_LEASED, out);
+		if (outcome != CSV_HO_KEPT)
+			act(out, CSV_HO_DO_ANSWER)->event = CSV_HO_EV_RESUMED;
 		return;
 	case CSV_HO_REVOKE:
 		a->src = true;

@@ -23,7 +23,7 @@ VERBS = ["NOTHING", "ARM", "COMMIT", "ACTIVATE", "RETURN", "RECLAIM", "RESOLVE",
          "SYNC"]
 EVENTS = {name: n for n, name in enumerate(
     ["ARMED", "REFUSED", "COMMITTED", "FAILED", "ACTIVATED", "UNABLE", "RETURNED", "RAN", "IS_SRC", "IS_DST",
-     "IS_OTHER"])}
+     "IS_OTHER", "RESUMED"])}
 UUID = bytes(range(16))
 FILES = [(1001, 1, b"web1.vhd"), (1002, 1, b"web1-data.vhd")]
 LEASED = 2
@@ -105,7 +105,7 @@ class Ghost:
             if any(x["id"] == ident for x in leases):
                 return "IS_DST"
             return "IS_SRC" if any(x["holder"] == src for x in leases) else "IS_OTHER"
-        return None
+        return "RESUMED" if verb == "RESUME" else None
 
     def answer(self, ident, event, ranges=0):
         files = json.loads(self.disk.read_text()) if event in ("COMMITTED", "RETURNED") else []

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from harness.csvfs import volume_state
 from harness.instance import BIN
 from harness.wait import wait_until
 
@@ -163,6 +164,7 @@ def test_source_dies_after_commit(cluster, trio, disks):
     assert csvadm(cluster.node("n3"), "handoff", "status", ident)["owner"] == "n2"
     third.open("r", disks[0], "O_RDONLY")
     assert third.pread("r", 12, 0) == "acknowledged"
+    wait_until("the recovery to be through", lambda: volume_state(cluster.node("n3")) == "online", 30)
 
 
 def test_daemon_is_restarted(cluster, trio, disks):
