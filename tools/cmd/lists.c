@@ -79,9 +79,13 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c)
 		    (strncmp(name, "inode.", 6) && strncmp(name, "lease.", 6) && strncmp(name, "open.", 5)))
 			json_array_remove(locks, i);
 	}
+	if (err) {
+		json_decref(locks);
+		return err;
+	}
 	c->result = json_object();
 	json_object_set_new(c->result, "locks", locks);
-	return err;
+	return CSV_OK;
 }
 
 static const char *handle_state(uint32_t state)
