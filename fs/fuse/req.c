@@ -341,6 +341,8 @@ enum csv_err freq_lease(struct csv_freq *r)
 	    !csv_handoffs_may_take(r->m->handoffs, r->attr.ref.ino))
 		return CSV_LEASED; /* H3: a handoff decides whose it is */
 	err = csv_lease_open(r->m->leases, &r->op, r->attr.ref, r->attr.lease, vm, &r->lease, &why);
+	if (err == CSV_OK && r->leasing) /* home, where others find whose it is (csv_lease_peek) */
+		err = csv_journal_sync_res(&r->m->fs, csv_res(CSV_RES_LEASE, r->attr.ref.ino));
 	r->leasing = err == CSV_WAIT;
 	if (err == CSV_LEASED)
 		csv_warn("inode %llu, process %u of VM %s: open for writing refused: %s",
