@@ -16,6 +16,7 @@ import records
 
 files = {}
 threads, outcomes = [], {}  # of write_behind
+blocks = {}  # of random_io: for each file what was written where
 OFD_SETLK, OFD_GETLK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK of Linux
 KINDS = {"r": fcntl.F_RDLCK, "w": fcntl.F_WRLCK, "u": fcntl.F_UNLCK}
 
@@ -86,7 +87,7 @@ def op_fill(name, size):
 
 def op_random_io(name, size, count, seed):
     """`count` random reads and writes of blocks, each checked against what was written there last."""
-    rng, written = random.Random(seed), {}
+    rng, written = random.Random(seed), blocks.setdefault(name, {})
     for _ in range(count):
         block = rng.randrange(size // records.SIZE)
         if rng.random() < 0.5:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A node stands still with writes on their way; another takes its place; then it wakes up.
+
+What lies on the LUN is read by lun-witness, which shares no code with csvfs and holds no key.
+"""
+import errno
+import json
+import os
+
+import pytest
+
+from agents import Agent, errno_of
+from commands import slot, volume
+from harness import csvfs
+from harness.instance import BIN, MOUNT_POINT
+from records import SIZE
+
+TAKE_OVER_S = 25
+WRITERS = 8
+CHUNK = 1 << 20
+
+
+def texts(word):
+    """A block's content for each writer, never seen before on the LUN."""
+    mark = os.urandom(8).hex()
+    return [f"{word} {mark} {number:02}\n".ljust(SIZE, ".") for number in range(WRITERS)]
+
+
+def block_of(path, content):
+    """Number of the block of a sparse file that has this content; searched for, so that no map of ours is believed."""
+    with open(path, "rb", buffering=0) as file:
+        position = 0
+        while True:
+            try:
+                position = os.lseek(file.fileno(), position, os.SEEK_DATA) // SIZE * SIZE
+            except OSError as error:
+                assert error.errno == errno.ENXIO
+                return None
+            found = os.pread(file.fileno(), CHUNK, position).find(content.encode())
+            if found >= 0:
+                return (position + found) // SIZE
+            position += CHUNK
+
+
+def witness(cluster, *words):
+    """The LUN's answer to a program that has nothing to do with csvfs."""
+    return cluster.node("n3").run([BIN / "lun-witness", cluster.lun, *map(str, words)], timeout=20).stdout
+
+
+def keys(cluster):
+    return json.loads(witness(cluster, "keys"))["keys"]
+
+
+@pytest.fixture
+def owner(cluster, place):
+    """A process on n1 with an image of written blocks."""
+    with Agent(cluster.node("n1"), seconds=TAKE_OVER_S) as agent:
+        agent.open("disk", f"{place}/disk.img", "O_RDWR|O_CREAT")
+        old = texts("old")
+        agent.pwrite("disk", "".join(old), 0)
+        agent.fsync("disk")
+        agent.blocks = [block_of(cluster.target.backing_file(1), text) for text in old]
+        assert None not in agent.blocks
+        yield agent
+
+
+def take_over(cluster, place):
+    """n2 gets the image and writes every block; returns their content."""
+    new = texts("new")
+    with Agent(cluster.node("n2"), seconds=TAKE_OVER_S) as heir:
+        cluster.wait_until("n2 to get the image",
+                           lambda: errno_of(heir.open, "disk", f"{place}/disk.img", "O_RDWR") == 0, TAKE_OVER_S)
+        heir.pwrite("disk", "".join(new), 0)
+        heir.fsync("disk")
+    return new
+
+
+def on_lun(cluster, blocks):
+    return [witness(cluster, "read", block, 1) for block in blocks]
+
+
+def fenced_and_rejoined(cluster, before):
+    """The thawed node says that it is fenced, gives no more access, and comes back under a new incarnation."""
+    node = cluster.node("n1")
+    cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", TAKE_OVER_S)
+    with Agent(node) as agent:
+        assert errno_of(agent.call, "listdir", MOUNT_POINT) == errno.EIO
+    node.run(["csvadm", "umount", MOUNT_POINT])
+    csvfs.mount(node, cluster.lun)
+    csvfs.wait_online(node)
+    now = volume(node)
+    assert (now["slot"], now["incarnation"]) != (before["slot"], before["incarnation"])
+    assert slot(node, now["slot"])["pr_key"] in keys(cluster)
+
+
+def unsent(node):
+    """Bytes that the node's kernel has not got rid of towards the target."""
+    words = ["ss", "-Htn", "state", "established", "dst", "10.77.1.200"]
+    return sum(int(line.split()[1]) for line in node.run(words).stdout.splitlines())
+
+
+def test_frozen_under_load(cluster, place, owner):
+    before = volume(cluster.node("n1"))
+    key = slot(cluster.node("n1"), before["slot"])["pr_key"]
+    assert key in keys(cluster)
+    owner.write_behind("disk", texts("late"), True)
+    cluster.freeze("n1")
+    new = take_over(cluster, place)
+    assert key not in keys(cluster)
+    cluster.thaw("n1")
+    assert set(owner.outcomes()) == {errno.EIO}
+    assert on_lun(cluster, owner.blocks) == new
+    assert key not in keys(cluster)
+    owner.kill()
+    fenced_and_rejoined(cluster, before)
+    assert on_lun(cluster, owner.blocks) == new
+
+
+def test_writes_on_the_wire_come_late(cluster, place, owner):
+    """The kernel goes on sending for a frozen node: its writes reach the target after the new owner's."""
+    node = cluster.node("n1")
+    before = volume(node)
+    cluster.lun_cut("n1")
+    owner.write_behind("disk", texts("late"))
+    cluster.wait_until("the writes to be with the kernel", lambda: unsent(node) >= WRITERS * SIZE, 10)
+    cluster.freeze("n1")
+    new = take_over(cluster, place)
+    cluster.lun_heal("n1")
+    cluster.wait_until("the late writes to reach the target", lambda: unsent(node) == 0, 60)
+    assert on_lun(cluster, owner.blocks) == new
+    cluster.thaw("n1")
+    assert set(owner.outcomes()) == {errno.EIO}
+    owner.kill()
+    fenced_and_rejoined(cluster, before)
+    assert on_lun(cluster, owner.blocks) == new
