@@ -12,6 +12,7 @@
 #include "fs/lock/lease_move.h"
 #include "fs/lock/vm.h"
 #include "fs/handoff.h"
+#include "lib/log.h"
 
 /* ---- the registry of open handles ---- */
 
@@ -101,8 +102,12 @@ static void revoke_one(void *arg, struct csv_handle *h)
 {
 	const struct each *e = arg;
 
-	if (meant(e, h))
-		h->revoked = e->on;
+	if (!meant(e, h))
+		return;
+	h->revoked = e->on;
+	if (e->on)
+		csv_info("image %llu: last I/O before the handoff at %llu ns", (unsigned long long)h->ref.ino,
+			 (unsigned long long)h->last_io_ns);
 }
 
 static void revoke(void *arg, struct csv_iref image, bool on)
@@ -118,7 +123,8 @@ static void adopt_one(void *arg, struct csv_handle *h)
 	const struct each *e = arg;
 
 	if (meant(e, h) && !h->lease && !h->revoked)
-		csv_lease_share(e->m->leases, e->image, &h->lease);
+		if (csv_lease_share(e->m->leases, e->image, &h->lease) == CSV_OK)
+			h->trace_first = true;
 }
 
 static void adopt(void *arg, struct csv_iref image)

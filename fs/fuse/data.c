@@ -30,8 +30,8 @@ static struct csv_freq *new_on_handle(fuse_req_t req, freq_body body, uint64_t f
 }
 
 /*
- * O_DIRECT wants multiples of a sector, as on other filesystems.  Programs find the alignment out by trying: one that is
- * told that single bytes will do takes that for a lie and goes by the page, and QEMU then refuses a fixed VHD, whose
+ * O_DIRECT wants multiples of a sector, as on other filesystems.  Programs find the alignment out by trying: one that
+ * is told that single bytes will do takes that for a lie and goes by the page, and QEMU then refuses a fixed VHD, whose
  * footer makes its size a multiple of 512 only.
  */
 #define DIRECT_ALIGN 512u
@@ -102,6 +102,8 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fus
 
 static void sync_done(struct csv_data_req *req, enum csv_err err)
 {
+	if (err == CSV_OK)
+		csv_handle_note_io(of_data(req)->handle);
 	freq_end(of_data(req), err);
 }
 
@@ -128,6 +130,8 @@ static void write_done(struct csv_data_req *req, enum csv_err err)
 		return;
 	}
 	r->u.io.result = req->result;
+	if (err == CSV_OK)
+		csv_handle_note_io(r->handle);
 	freq_end(r, err);
 }
 

@@ -2,7 +2,11 @@
 #include "fs/fuse/handle.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
+
+#include "lib/log.h"
 
 #define BUCKETS 1024u
 
@@ -88,4 +92,19 @@ void csv_handle_each(struct csv_handles *t, void (*fn)(void *arg, struct csv_han
 		csv_list_for_each_safe(pos, tmp, &t->bucket[i])
 			fn(arg, csv_list_entry(pos, struct csv_handle, link));
 	pthread_mutex_unlock(&t->lock);
+}
+
+void csv_handle_note_io(struct csv_handle *h)
+{
+	struct timespec ts;
+	uint64_t ns;
+
+	if (!h->image || !h->writable)
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	atomic_store_explicit(&h->last_io_ns, ns, memory_order_relaxed);
+	if (atomic_load_explicit(&h->trace_first, memory_order_relaxed) && atomic_exchange(&h->trace_first, false))
+		csv_info("image %llu: first I/O after the handoff at %llu ns", (unsigned long long)h->ref.ino,
+			 (unsigned long long)ns);
 }
