@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nodes and daemons die; what was acknowledged is there, and the others go on."""
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from agents import Agent, Recorder, errno_of
+from commands import adm, volume
+from harness import csvfs, procs
+from harness.instance import MOUNT_POINT
+from harness.wait import wait_until
+from records import SIZE, SLOTS
+
+ALL = ["n1", "n2", "n3"]
+RECORDS = 50    # acknowledged before each fault
+TAKE_OVER_S = 25  # notice, fence, replay; many times what it takes on a quiet machine
+
+
+@pytest.fixture
+def load(cluster, place):
+    """On n1: one recorder into an image, one into new files."""
+    node = cluster.node("n1")
+    node.run(["mkdir", f"{place}/files"])
+    node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
+    with Recorder(node, "image", f"{place}/disk.img") as image, Recorder(node, "files", f"{place}/files") as files:
+        image.wait_more(RECORDS)
+        files.wait_more(RECORDS)
+        yield image, files
+
+
+def nothing_lost(node, place, load):
+    """Another node finds all that was acknowledged, and takes the image over."""
+    last = [recorder.acked() for recorder in load]
+    with Agent(node, seconds=TAKE_OVER_S) as survivor:
+        assert survivor.lost("files", f"{place}/files", last[1]) == []
+        assert survivor.lost("image", f"{place}/disk.img", last[0]) == []
+    take_over(node, place, last[0] + 1)
+
+
+def take_over(node, place, first):
+    """The image can be written on this node as soon as its former holder has been recovered."""
+    with Agent(node, seconds=TAKE_OVER_S) as agent:
+        wait_until(f"{node.name} to get the image",
+                   lambda: errno_of(agent.open, "disk", f"{place}/disk.img", "O_RDWR") == 0, TAKE_OVER_S)
+    with Recorder(node, "image", f"{place}/disk.img", first) as recorder:
+        recorder.wait_more(RECORDS)
+        last = recorder.acked()
+    with Agent(node) as agent:
+        assert agent.lost("image", f"{place}/disk.img", last) == []
+
+
+def rejoined(cluster, name, before):
+    """The node is back under a new incarnation; its volume works."""
+    node = cluster.node(name)
+    csvfs.wait_online(node)
+    now = volume(node)
+    assert (now["slot"], now["incarnation"]) != (before["slot"], before["incarnation"])
+    node.run(["ls", MOUNT_POINT])
+
+
+def kill_program(node, role):
+    """SIGKILL to one daemon of a node; returns when it is gone."""
+    pid = pid_of(node, role)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(f"the end of {role} of {node.name}", lambda: not procs.alive(pid), 10)
+
+
+def pid_of(node, role):
+    """csvfs has put itself into the background: it is found by its name."""
+    if role != "csvfs":
+        return node.pid_of(role)
+    return next(pid for pid in node.pids() if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "csvfs\n")
+
+
+def test_node_killed_under_load(cluster, place, load):
+    before = volume(cluster.node("n1"))
+    cluster.kill("n1")
+    nothing_lost(cluster.node("n2"), place, load)
+    recovery = [volume(cluster.node(name))["recovery"] for name in ("n2", "n3")]
+    assert before["slot"] in [r["slot"] for r in recovery if r]
+    cluster.start("n1")
+    rejoined(cluster, "n1", before)
+
+
+def test_node_without_power_under_load(cluster, place, load):
+    """No last packet: the target still holds its session and key, until the fence."""
+    before = volume(cluster.node("n1"))
+    cluster.poweroff("n1")
+    nothing_lost(cluster.node("n3"), place, load)
+    cluster.start("n1")
+    rejoined(cluster, "n1", before)
+
+
+def test_csvfs_killed(cluster, place, load):
+    """Its mount is dead, its node is not: another node recovers the slot, and the node mounts again."""
+    node = cluster.node("n1")
+    before = volume(node)
+    kill_program(node, "csvfs")
+    with Agent(node) as agent:
+        assert errno_of(agent.call, "stat", f"{MOUNT_POINT}/.") == errno.ENOTCONN
+    nothing_lost(cluster.node("n2"), place, load)
+    assert adm(node, "status")["volumes"] == []
+    node.run(["umount", MOUNT_POINT])
+    csvfs.mount(node, cluster.lun)
+    rejoined(cluster, "n1", before)
+
+
+def test_csvlockd_killed_and_back_in_time(cluster, place, load):
+    """The slot re-attaches, under the same incarnation, and its writers never notice."""
+    node = cluster.node("n1")
+    before = volume(node)
+    kill_program(node, "csvlockd")
+    csvfs.begin_lockd(node)
+    csvfs.wait_lockd(node)
+    csvfs.wait_online(node)
+    now = volume(node)
+    assert (now["slot"], now["incarnation"]) == (before["slot"], before["incarnation"])
+    for recorder in load:
+        recorder.wait_more(RECORDS)
+    with Agent(cluster.node("n2")) as other:
+        assert errno_of(other.open, "disk", f"{place}/disk.img", "O_RDWR") == errno.EBUSY
+        other.call("mkdir", f"{place}/meanwhile")
+    assert load[0].acked() > 2 * RECORDS
+
+
+def test_csvlockd_killed_for_good(cluster, place, load):
+    """After the re-attach time the others fence it and go on; it says so, and rejoins."""
+    node = cluster.node("n1")
+    before = volume(node)
+    kill_program(node, "csvlockd")
+    nothing_lost(cluster.node("n2"), place, load)
+    csvfs.begin_lockd(node)
+    csvfs.wait_lockd(node)
+    cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 30)
+    with Agent(node) as agent:
+        assert errno_of(agent.call, "listdir", MOUNT_POINT) == errno.EIO
+    node.run(["csvadm", "umount", MOUNT_POINT])
+    csvfs.mount(node, cluster.lun)
+    rejoined(cluster, "n1", before)
+
+
+def test_corosync_killed(cluster, place, load):
+    node = cluster.node("n1")
+    before = volume(node)
+    kill_program(node, "corosync")
+    nothing_lost(cluster.node("n2"), place, load)
+    cluster.power_on([node])
+    cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 30)
+    node.run(["csvadm", "umount", MOUNT_POINT])
+    csvfs.mount(node, cluster.lun)
+    rejoined(cluster, "n1", before)
+
+
+def test_two_nodes_die_at_once(cluster, place, load):
+    """One of three has no quorum and grants nothing; when one is back, both dead slots are recovered."""
+    before = volume(cluster.node("n1"))
+    for name in ("n1", "n2"):
+        cluster.kill(name)
+    cluster.wait_members(["n3"], ["n3"], quorate=False)
+    cluster.start("n2")
+    nothing_lost(cluster.node("n3"), place, load)
+    cluster.start("n1")
+    rejoined(cluster, "n1", before)
+
+
+def test_power_cut_of_everything(cluster, place, load):
+    """All nodes and the target, which forgets the reservation. The first mounter replays every slot."""
+    before = volume(cluster.node("n1"))
+    for name in ALL:
+        cluster.kill(name)
+    cluster.target.stop()
+    cluster.target.start()
+    cluster.power_on(cluster.nodes)
+    cluster.mount(cluster.nodes)
+    assert all(slot["state"] != "fenced" for slot in adm(cluster.node("n3"), "volume", "info", "vol1")["slots"])
+    nothing_lost(cluster.node("n3"), place, load)
+    rejoined(cluster, "n1", before)
