@@ -101,6 +101,8 @@ void csv_apply(struct csv_machine *m, uint32_t sender, const void *data, size_t 
 	m->state.chain = csv_mix(csv_mix64(m->state.chain, sender), data, len);
 	if (ok && h.kind == CSV_G_HANDOFF)
 		csv_handoff_deliver(m, sender, &r);
+	else if (ok && h.kind == CSV_G_SYNC)
+		ok = csv_get_end(&r);
 	else if (ok && h.kind < sizeof(rows) / sizeof(rows[0]) && rows[h.kind].fn)
 		ok = apply_space(m, sender, h.kind, &r);
 	else

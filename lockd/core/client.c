@@ -263,25 +263,10 @@ static void on_in_use(struct csv_machine *m, struct csv_local *c, const struct c
 	csv_act_client(m, c->id, &reply);
 }
 
-static struct csv_brl brl_of(const struct csv_msg_brl *b)
-{
-	return (struct csv_brl){
-		.ino = b->ino,
-		.gen = b->gen,
-		.handle = b->handle,
-		.owner = b->owner,
-		.start = b->start,
-		.end = b->end,
-		.type = b->type,
-		.pid = b->pid,
-		.flock = b->flock,
-	};
-}
-
 static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	struct csv_wbuf w = csv_op_begin(m, CSV_G_BRL, c->uuid);
-	struct csv_brl l = brl_of(&msg->brl);
+	struct csv_brl l = csv_brl_of(&msg->brl);
 
 	csv_put64(&w, msg->seq);
 	csv_put8(&w, msg->type == CSV_MSG_BRL_TEST);
@@ -291,7 +276,7 @@ static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct 
 
 static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
-	struct csv_brl l = brl_of(&msg->brl);
+	struct csv_brl l = csv_brl_of(&msg->brl);
 	struct csv_brl_ask *a;
 
 	if (!csv_brl_sound(&l) || (!has_slot(c) && c->phase != CSV_LOCAL_DECLARING)) {
@@ -312,8 +297,15 @@ static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_
 
 static void on_brl_drop(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
+	struct csv_list *pos;
 	struct csv_wbuf w;
 
+	csv_list_for_each(pos, &c->brl_asks) {
+		struct csv_brl_ask *a = csv_list_entry(pos, struct csv_brl_ask, link);
+
+		if (a->msg.brl.handle == msg->brl.handle)
+			a->msg.brl.type = F_UNLCK; /* whatever the answer will be, it has nothing */
+	}
 	csv_brl_drop_handle(c->brl, 0, msg->brl.handle);
 	if (c->redeclare || !has_slot(c))
 		return;

@@ -118,6 +118,10 @@ struct csv_machine {
 
 	struct csv_list fifo; /* own operations not delivered yet, csv_kept */
 	uint64_t op_seq;
+	uint64_t applied;   /* operations of this view */
+	uint64_t synced;    /* own operations sent so far say more than this - 1 */
+	uint64_t confirmed; /* those that came back say more than this - 1 (pending.c) */
+	struct csv_list pending;
 	struct csv_wbuf load; /* snapshot so far */
 	struct csv_list late; /* LOADING: operations delivered, csv_kept */
 
@@ -155,6 +159,11 @@ void csv_view_conf(struct csv_machine *m, const struct csv_event *ev);
 void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_formed(struct csv_machine *m); /* our state is that of the view: go on */
+
+/* ---- pending.c: what is granted is told when it cannot be taken back ---- */
+void csv_pending_add(struct csv_machine *m, const struct csv_local *c, const struct csv_msg *msg);
+void csv_pending_run(struct csv_machine *m);
+void csv_pending_clear(struct csv_machine *m);
 
 /* ---- transfer.c ---- */
 void csv_transfer_send(struct csv_machine *m);
@@ -225,7 +234,9 @@ bool csv_apply_retry(struct csv_machine *m, uint32_t sender, struct csv_space *s
 /* ---- ranges.c ---- */
 bool csv_apply_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_brl_drop(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+void csv_ranges_told(struct csv_local *c, const struct csv_msg *result);
 void csv_ranges_kick(struct csv_machine *m, struct csv_space *sp);
+struct csv_brl csv_brl_of(const struct csv_msg_brl *b);
 void csv_brl_put(struct csv_wbuf *w, const struct csv_brl *l);
 bool csv_brl_get(struct csv_rbuf *r, struct csv_brl *l);
 

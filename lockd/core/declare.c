@@ -328,6 +328,7 @@ void csv_declare_all(struct csv_machine *m)
 {
 	struct csv_list *pos, *tmp;
 
+	csv_pending_clear(m);
 	csv_fifo_clear(m); /* what was in there is said again from what we know of the csvfs */
 	csv_list_for_each_safe(pos, tmp, &m->locals)
 		declare_one(m, csv_list_entry(pos, struct csv_local, link));

@@ -27,6 +27,7 @@ enum csv_err csv_machine_new(const struct csv_machine_cfg *cfg, struct csv_machi
 	csv_state_init(&m->state);
 	csv_list_init(&m->fifo);
 	csv_list_init(&m->late);
+	csv_list_init(&m->pending);
 	csv_list_init(&m->locals);
 	csv_list_init(&m->timers);
 	*out = m;
@@ -41,6 +42,7 @@ void csv_machine_free(struct csv_machine *m)
 	csv_timers_clear(m);
 	csv_fifo_clear(m);
 	csv_kept_clear(&m->late);
+	csv_pending_clear(m);
 	csv_wbuf_free(&m->load);
 	csv_state_clear(&m->state);
 	free(m);
@@ -54,9 +56,12 @@ static void deliver_op(struct csv_machine *m, const struct csv_event *ev, const 
 	if (m->phase == CSV_PHASE_LOADING) {
 		csv_kept_add(&m->late, ev->sender, ev->data, ev->len);
 	} else if (m->phase == CSV_PHASE_FORMED) {
+		m->applied++;
 		csv_apply(m, ev->sender, ev->data, ev->len);
-		if (ev->sender == m->cfg.nodeid)
+		if (ev->sender == m->cfg.nodeid) {
 			csv_fifo_delivered(m, h->seq);
+			m->confirmed = h->upto + 1;
+		}
 	}
 }
 
@@ -103,5 +108,6 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 		break;
 	}
 	csv_views_flush(m);
+	csv_pending_run(m);
 	m->out = NULL;
 }

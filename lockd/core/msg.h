@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages between the members.  Header of each: magic u32, version u8, kind u8, vid u64, seq u64 (wire.h's integers);
+ * Messages between the members.  Header of each: magic u32, version u8, kind u8, vid u64, seq u64, upto u64
+ * (wire.h's integers);
  * then the body.  docs/PROTOCOL.md gives the bodies.
  *
  * Operations (all kinds but the first three) count only in the view that they name: delivered elsewhere they are
@@ -14,8 +15,9 @@
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
 #define CSV_GROUP_VERSION_MIN 1u
 #define CSV_GROUP_VERSION 1u
-#define CSV_GROUP_HEADER 22u
+#define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VID_OFF 6u
+#define CSV_GROUP_UPTO_OFF 22u
 
 /* X(number, name, text) */
 #define CSV_GROUP_LIST(X)                                                                                              \
@@ -42,6 +44,7 @@
 	X(42, RETRY, "another round after a failed order")                                                             \
 	X(50, BRL, "byte-range request")                                                                               \
 	X(51, BRL_DROP, "all of a handle's")                                                                           \
+	X(52, SYNC, "nothing: its return confirms what was delivered before it was sent")                              \
 	X(60, HANDOFF, "for migrate/core")
 
 enum csv_group_kind {
@@ -54,7 +57,8 @@ struct csv_group_hdr {
 	uint8_t version; /* START and HELLO are read whatever it says: that is how members find a common one */
 	enum csv_group_kind kind;
 	uint64_t vid;
-	uint64_t seq; /* the sender's counter of operations */
+	uint64_t seq;  /* the sender's counter of operations */
+	uint64_t upto; /* operations of this view that the sender had applied when it sent this */
 };
 
 #endif

@@ -10,6 +10,21 @@
 
 #include "lockd/core/core.h"
 
+struct csv_brl csv_brl_of(const struct csv_msg_brl *b)
+{
+	return (struct csv_brl){
+		.ino = b->ino,
+		.gen = b->gen,
+		.handle = b->handle,
+		.owner = b->owner,
+		.start = b->start,
+		.end = b->end,
+		.type = b->type,
+		.pid = b->pid,
+		.flock = b->flock,
+	};
+}
+
 void csv_brl_put(struct csv_wbuf *w, const struct csv_brl *l)
 {
 	csv_put64(w, l->ino);
@@ -40,21 +55,19 @@ bool csv_brl_get(struct csv_rbuf *r, struct csv_brl *l)
 	return !r->bad && csv_brl_sound(l);
 }
 
-static void forget_ask(struct csv_local *c, uint64_t seq, const struct csv_brl *set)
+/* The csvfs hears of a result: what it has asked for is now what it has. */
+void csv_ranges_told(struct csv_local *c, const struct csv_msg *result)
 {
 	struct csv_list *pos, *tmp;
 
 	csv_list_for_each_safe(pos, tmp, &c->brl_asks) {
 		struct csv_brl_ask *a = csv_list_entry(pos, struct csv_brl_ask, link);
+		struct csv_brl own = csv_brl_of(&a->msg.brl);
 
-		if (a->msg.seq != seq)
+		if (a->msg.seq != result->seq)
 			continue;
-		if (set && set->type != F_UNLCK && a->msg.type == CSV_MSG_BRL_SET) {
-			struct csv_brl own = *set;
-
-			own.node = 0;
+		if (result->err == CSV_OK && own.type != F_UNLCK && a->msg.type == CSV_MSG_BRL_SET)
 			csv_brl_set(c->brl, &own, NULL);
-		}
 		csv_list_del(&a->link);
 		free(a);
 	}
@@ -81,8 +94,7 @@ static void answer(struct csv_machine *m, struct csv_space *sp, const struct csv
 	msg.brl.pid = l->pid;
 	msg.brl.flock = l->flock;
 	msg.brl.nodeid = owner ? owner->nodeid : 0;
-	forget_ask(c, seq, found ? NULL : req);
-	csv_act_client(m, c->id, &msg);
+	csv_pending_add(m, c, &msg);
 }
 
 static void carry_out(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p, uint64_t seq,

@@ -9,8 +9,10 @@
  *    answered all its orders, one of them with an error.
  * 3. FENCE every slot that is out; none may come back from here on (`asked`).  A former recoverer is among them if
  *    it is out, whatever made it so: that is F4.  Its orders of FENCE and REPLAY can do nothing more once it is fenced.
- * 4. REPLAY only when all are fenced.  Then no write of a dead slot or dead recoverer can land any more, and what
- * replay reads and writes is moved by nobody else but live holders, whose blocks replay leaves alone (J1, J6).
+ * 4. REPLAY, one slot after the other, only when all are fenced.  Then no write of a dead slot or dead recoverer can
+ *    land any more, and what replay reads and writes is moved by nobody else but live holders, whose blocks replay
+ *    leaves alone (J1, J6).  One after the other, because a replay would take the home write of another one, half done,
+ *    for a torn block that nobody alive owns, and put an older image over it.
  * 5. DONE.  REPLAYED is ordered: each member drops the slot and its locks at the same point.
  * 6. THAW.  No slot is out: waiting requests are granted (settle in apply.c).
  *
@@ -130,14 +132,17 @@ static void fence_all(struct csv_machine *m, struct csv_space *sp)
 	}
 }
 
-/* Step 4. */
-static void replay_all(struct csv_machine *m, struct csv_space *sp)
+/* Step 4, one by one. */
+static void replay_next(struct csv_machine *m, struct csv_space *sp)
 {
-	if (any_step(sp, CSV_STEP_WAIT) || any_step(sp, CSV_STEP_FENCING) || any_step(sp, CSV_STEP_FAILED))
+	if (any_step(sp, CSV_STEP_WAIT) || any_step(sp, CSV_STEP_FENCING) || any_step(sp, CSV_STEP_FAILED) ||
+	    any_step(sp, CSV_STEP_REPLAYING))
 		return;
 	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
-		if (sp->slot[i].life == CSV_LIFE_OUT && sp->slot[i].step == CSV_STEP_FENCED)
+		if (sp->slot[i].life == CSV_LIFE_OUT && sp->slot[i].step == CSV_STEP_FENCED) {
 			give_order(m, sp, i, CSV_ORDER_REPLAY);
+			return;
+		}
 	}
 }
 
@@ -153,7 +158,7 @@ void csv_recover_run(struct csv_machine *m, struct csv_space *sp)
 	if (!m->quorate || !have_recoverer(m, sp))
 		return;
 	fence_all(m, sp);
-	replay_all(m, sp);
+	replay_next(m, sp);
 }
 
 struct answer {

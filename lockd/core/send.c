@@ -19,6 +19,7 @@ void csv_msg_begin(struct csv_wbuf *w, enum csv_group_kind kind, uint64_t vid, u
 	csv_put8(w, (uint8_t)kind);
 	csv_put64(w, vid);
 	csv_put64(w, seq);
+	csv_put64(w, 0);
 	CSV_ASSERT(w->len == CSV_GROUP_HEADER);
 }
 
@@ -30,6 +31,7 @@ bool csv_msg_header(struct csv_rbuf *r, struct csv_group_hdr *h)
 	h->kind = (enum csv_group_kind)csv_get8(r);
 	h->vid = csv_get64(r);
 	h->seq = csv_get64(r);
+	h->upto = csv_get64(r);
 	return !r->bad && magic == CSV_GROUP_MAGIC;
 }
 
@@ -66,9 +68,11 @@ void csv_kept_clear(struct csv_list *list)
 
 static void send_kept(struct csv_machine *m, struct csv_kept *k)
 {
-	uint64_t vid = htole64(m->state.vid);
+	uint64_t vid = htole64(m->state.vid), upto = htole64(m->applied);
 
 	memcpy(k->data + CSV_GROUP_VID_OFF, &vid, sizeof(vid));
+	memcpy(k->data + CSV_GROUP_UPTO_OFF, &upto, sizeof(upto));
+	m->synced = m->applied + 1;
 	csv_act_send(m, k->data, k->len);
 }
 

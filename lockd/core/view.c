@@ -303,6 +303,7 @@ void csv_view_formed(struct csv_machine *m)
 	m->view_dirty = true;
 	csv_act_log(m, CSV_LOG_INFO, "view %016llx: %u members, %s", (unsigned long long)m->state.vid,
 		    m->state.nmembers, m->quorate ? "quorate" : "no quorum");
+	m->applied = m->synced = m->confirmed = 0;
 	csv_fifo_resend(m);
 	csv_declare_waiting(m);
 	csv_mount_seen_again(m);

@@ -65,16 +65,11 @@ static void tell_grant(struct csv_machine *m, struct csv_space *sp, const struct
 {
 	struct csv_msg msg = { .type = CSV_MSG_GRANT, .seq = l->seq };
 	struct csv_local *c = csv_local_at(m, sp, l->place);
-	struct csv_hold *h = c ? csv_hold_find(c, l->rsb->res) : NULL;
 
-	if (!h || h->want == CSV_NL || h->seq != l->seq)
-		return; /* given up in the meantime: its UNLOCK is on its way */
-	if (mounting_lock(l->rsb->res))
-		csv_views_flush(m); /* what a mounter goes by */
-	h->want = CSV_NL;
-	h->held = l->mode;
+	if (!c)
+		return;
 	fill_lock(&msg.lock, l->rsb->res, l->mode);
-	csv_act_client(m, c->id, &msg);
+	csv_pending_add(m, c, &msg);
 }
 
 /* in_the_way: a holder or an earlier waiter. */
@@ -96,14 +91,15 @@ static void tell_deny(struct csv_machine *m, struct csv_space *sp, const struct 
 	csv_act_client(m, c->id, &msg);
 }
 
-static void tell_bast(struct csv_machine *m, struct csv_space *sp, const struct csv_lkb *h, enum csv_mode want)
+static void tell_bast(struct csv_machine *m, struct csv_space *sp, const struct csv_lkb *l, enum csv_mode want)
 {
 	struct csv_msg msg = { .type = CSV_MSG_BAST };
-	struct csv_local *c = csv_local_at(m, sp, h->place);
+	struct csv_local *c = csv_local_at(m, sp, l->place);
+	struct csv_hold *h = c ? csv_hold_find(c, l->rsb->res) : NULL;
 
-	if (!c)
-		return;
-	fill_lock(&msg.lock, h->rsb->res, want);
+	if (!h || h->held == CSV_NL)
+		return; /* given up, or not told yet that it has it: pending.c tells both */
+	fill_lock(&msg.lock, l->rsb->res, want);
 	csv_act_client(m, c->id, &msg);
 }
 

@@ -361,6 +361,18 @@ static void write_home(struct sim *s, unsigned n, uint32_t i)
 	sim_submit(s, &c);
 }
 
+void sim_fs_poke(struct sim *s, unsigned but)
+{
+	for (unsigned n = 0; n < s->nnodes; n++) {
+		struct sim_fs *fs = &s->node[n].fs;
+
+		for (uint32_t i = 1; i <= SIM_INODES && n != but && fs->state == FS_RUN; i++) {
+			if (fs->lock[i].held == CSV_EX && fs->lock[i].dirty && !fs->lock[i].writing)
+				write_home(s, n, i);
+		}
+	}
+}
+
 static void journal_done(struct sim *s, unsigned n, const struct sim_command *c, bool ok)
 {
 	struct sim_lock *l = &s->node[n].fs.lock[c->rec.inode];

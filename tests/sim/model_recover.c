@@ -199,6 +199,11 @@ void sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg)
 	replay_next(s, n, slot);
 }
 
+static void replay_begin(struct sim *s, uint64_t n, uint64_t slot, void *data)
+{
+	replay_next(s, (unsigned)n, (uint32_t)slot);
+}
+
 void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg)
 {
 	struct sim_fs *fs = &s->node[n].fs;
@@ -219,6 +224,7 @@ void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg)
 	} else {
 		j->kind = CSV_ORDER_REPLAY;
 		sim_spite(s, n, SIM_REPLAY);
-		replay_next(s, n, slot);
+		sim_fs_poke(s, n);
+		sim_at(s, 100 + sim_rand(s, 1500), (int)n, &fs->life, replay_begin, n, slot, NULL);
 	}
 }

@@ -251,6 +251,7 @@ void sim_fs_closed(struct sim *s, unsigned n, uint64_t conn);
 void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_msg *msg);
 void sim_fs_tell(struct sim *s, unsigned n, struct csv_msg *msg);
 struct sim_command sim_command(struct sim *s, unsigned n, enum sim_write what);
+void sim_fs_poke(struct sim *s, unsigned but); /* all others write home what they can, now */
 /* model_recover.c */
 void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg);
 void sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg);

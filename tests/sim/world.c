@@ -384,8 +384,8 @@ void sim_spite(struct sim *s, unsigned n, enum sim_moment at)
 	if (at == SIM_ATTACH) {
 		/* The others lag behind, and are gone before they catch up. */
 		s->quick = n;
-		s->slow_until = s->now + (20 + sim_rand(s, 100)) * SIM_MS;
-		sim_at(s, s->slow_until - s->now - SIM_MS, -1, NULL, cut_event, n, 0, NULL);
+		s->slow_until = s->now + 1500 * SIM_MS;
+		sim_at(s, (20 + sim_rand(s, 300)) * SIM_MS, -1, NULL, cut_event, n, 0, NULL);
 	} else {
 		sim_at(s, sim_rand(s, 8 * SIM_MS), -1, NULL, faults[sim_rand(s, 3)], n, 0, NULL);
 	}

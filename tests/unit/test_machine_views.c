@@ -126,13 +126,32 @@ static void test_last_mount_crashes(void **state)
 	rig_hello(&rig, 2);
 	rig_lock(&rig, 2, csv_res(CSV_RES_MOUNT, 0), CSV_EX, 0);
 	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
-	rig_lock(&rig, 2, csv_res(CSV_RES_SLOT, 1), CSV_EX, CSV_LOCKF_NOQUEUE);
-	assert_non_null(rig_take(&rig, 2, CSV_MSG_DENY));
 	rig_lock(&rig, 2, csv_res(CSV_RES_SLOT, 4), CSV_EX, CSV_LOCKF_NOQUEUE);
 	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
 	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_ATTACH, .slot = { .slot = 4, .incarnation = 1 } });
 	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ATTACHED)->view.out, 7);
 	assert_int_equal(rig_obey(&rig, 2, CSV_OK), 6);
+	rig_lock(&rig, 2, INODE(1), CSV_EX, 0);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+}
+
+/* The same, and no slot is clean: the mounter has recovered one itself and attaches to its next life. */
+static void test_no_clean_slot(void **state)
+{
+	rig_gone(&rig, 1);
+	rig_gone(&rig, 2);
+	rig_gone(&rig, 3);
+	rig_forget(&rig);
+	rig_hello(&rig, 2);
+	rig_lock(&rig, 2, csv_res(CSV_RES_MOUNT, 0), CSV_EX, 0);
+	rig_lock(&rig, 2, csv_res(CSV_RES_SLOT, 1), CSV_EX, CSV_LOCKF_NOQUEUE);
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
+	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_ATTACH, .slot = { .slot = 1, .incarnation = 1 } });
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ERROR)->err, CSV_BUSY);
+	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_ATTACH, .slot = { .slot = 1, .incarnation = 2 } });
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ATTACHED)->view.out, 5);
+	assert_int_equal(rig_obey(&rig, 2, CSV_OK), 4);
 	rig_lock(&rig, 2, INODE(1), CSV_EX, 0);
 	assert_non_null(rig_take(&rig, 2, CSV_MSG_GRANT));
 }
@@ -277,6 +296,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recoverer_dies, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_fence_fails, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_last_mount_crashes, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_no_clean_slot, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_reattach, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_reattach_too_late, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_joiner_gets_state, open_three, close_rig),
