@@ -177,6 +177,14 @@ cluster: setup
 cluster-stop:
 	@tests/cluster/down
 
+# The main job: a VM's disk moves between nodes, live and after a node's death.
+demo: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bin/lun-witness
+	@tests/demo/run
+
+demo-stop:
+	@tests/demo/stop
+
 format:
 	@git ls-files '*.c' | xargs clang-format -i
 
@@ -191,6 +199,8 @@ install: all
 help:
 	@echo "make              build everything into build/bin"
 	@echo "make check        install what is missing, build with warnings as errors, run all tests"
+	@echo "make demo         a running VM's disk moves between three nodes on this machine; KEEP=1 leaves them up"
+	@echo "make demo-stop    remove every trace of the demo"
 	@echo "make cluster      bring up a cluster on this machine (NODES=3 LUN_SIZE=8G)"
 	@echo "make cluster-stop take it down"
 	@echo "make sim          the simulator, SEEDS=N seeds"
@@ -203,5 +213,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop format install help
+.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop demo demo-stop format install help
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

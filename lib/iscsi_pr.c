@@ -240,6 +240,19 @@ static enum csv_err look_for_keys(struct iscsi_dev *d, uint64_t key, uint64_t vi
 }
 
 /*
+ * tgtd, which is such a target, remembers of an all-registrants reservation who made it, frees that registration at a
+ * PREEMPT of its key without forgetting it, and from then on judges everybody's commands by freed memory: registered
+ * hosts were refused.  So who fences makes the reservation his own before.  Between the two commands there is none: a
+ * host that was fenced before and writes in just that moment is not refused.  Targets that have PREEMPT AND ABORT never
+ * come here.
+ */
+static void become_holder(struct iscsi_dev *d, struct iscsi_ctl *ctl)
+{
+	if (reserve_out(d, SCSI_PERSISTENT_RESERVE_RELEASE, ctl->type, ctl->key, 0) == OUT_OK)
+		reserve_out(d, SCSI_PERSISTENT_RESERVE_RESERVE, ctl->type, ctl->key, 0);
+}
+
+/*
  * F3.  PREEMPT AND ABORT answers when the victim's queued commands are dead.  Where it
  * is refused, PREEMPT does the first half and the reset, with its answer, the second;
  * so too where the victim's key was gone before we came (an earlier attempt, perhaps,
@@ -252,8 +265,10 @@ static enum csv_err fence(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 	bool gone = false;
 
 	ctl->aborted = r == OUT_OK;
-	if (r == OUT_REFUSED)
+	if (r == OUT_REFUSED) {
+		become_holder(d, ctl);
 		r = reserve_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
+	}
 	if (r != OUT_OK && r != OUT_CONFLICT)
 		return to_err(r);
 	/* Whatever the target has answered: the key must be gone and ours must stand (F1, F5). */

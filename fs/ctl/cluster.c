@@ -16,6 +16,7 @@
  * and at the end, if the journal could be emptied: slot block clean; the reservation made sure of, for it must outlive
  * our key (F1); key removed; DETACH.  Else nothing: the others find us gone and recover the slot.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,8 @@
 
 #define MOUNT_WAIT_MS 60000 /* another node mounts, or recovers */
 #define ANSWER_MS 30000
+#define REGISTER_TRIES 20u
+#define REGISTER_PAUSE_MS 250
 
 static struct csv_link *link_of(struct csv_mount *m)
 {
@@ -114,9 +117,18 @@ static enum csv_err register_key(struct csv_mount *m, uint64_t key, struct csv_w
 	if (!m->dev->ops->pr_register)
 		return csv_fail(why, CSV_NOTSUP, "use a LUN with persistent reservations, or lock=local",
 				"%s has no SCSI-3 persistent reservations", m->opts.lun);
-	err = m->dev->ops->pr_register(m->dev, key);
-	if (!err)
-		err = make_sure_of_reservation(m, key);
+	/*
+	 * A target that is still ending this host's former session may take the new registration for the old one's and
+	 * drop it: so again for a moment.
+	 */
+	for (unsigned tries = 0; tries < REGISTER_TRIES; tries++) {
+		err = m->dev->ops->pr_register(m->dev, key);
+		if (!err)
+			err = make_sure_of_reservation(m, key);
+		if (err != CSV_CONFLICT)
+			break;
+		poll(NULL, 0, REGISTER_PAUSE_MS);
+	}
 	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
 			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
 		   : CSV_OK;
