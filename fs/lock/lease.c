@@ -4,12 +4,15 @@
  *
  * Taking: lease.I EX without queueing; lease block read; may it be taken (nobody's,
  * stale, or left over from us); holder, epoch + 1 and VM written; lease.I pinned;
- * committed; only then is the open answered.
+ * committed and, in a cluster, written home, where others look who has it; only then is
+ * the open answered.
  *
  * Refused without queueing does not yet mean leased: the lock may be with a node that
  * is just giving the lease back, or with one that is dead and not recovered.  The
  * block says which: does it name a life that is not alive, or nobody, the open tries
  * again a little later, until the recovery is through, or the block names somebody.
+ * Does it name somebody who lives, the open tries a few times all the same: a close
+ * elsewhere is over for its caller before the block that says so is home.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +22,7 @@
 #include "fs/lock/lease_int.h"
 
 #define RETRY_MS 50
+#define RETRY_LIVING 5	 /* tries for a lease whose holder lives: 250 ms for what is just being given back */
 #define RETRY_NOBODY 100 /* tries for a lease that nobody seems to have: 5 s */
 
 struct lease_image *csv_lease_find(struct csv_leases *ls, uint64_t ino, bool gone)
@@ -154,9 +158,9 @@ static enum csv_err busy(struct lease_image *im, uint64_t block, const char *vm,
 
 	if (err)
 		return err;
-	if (holder_lives(ls, &l))
-		return refuse(ls, &l, vm, why);
 	im->tries++;
+	if (holder_lives(ls, &l))
+		return im->tries < RETRY_LIVING ? try_later(im) : refuse(ls, &l, vm, why);
 	if (l.mode != CSV_LEASE_NONE || im->tries < RETRY_NOBODY)
 		return try_later(im);
 	return csv_fail(why, CSV_BUSY, "try again", "lease is being changed by node %s", csv_hold_busy_node(im->owner));
@@ -208,6 +212,8 @@ static enum csv_err take(struct lease_image *im, uint64_t block, const char *vm,
 	struct csv_fs *fs = ls->cfg.fs;
 	enum csv_err err;
 
+	if (im->written && !im->commit_err && ls->cfg.alive)
+		return csv_journal_sync_res(fs, lease_res(im)); /* others look at the block on the LUN */
 	if (im->written)
 		return im->commit_err;
 	err = csv_hold_noqueue(im->owner, lease_res(im), CSV_EX);
