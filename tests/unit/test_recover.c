@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The fence as fs/ctl/fence.c carries it out, on a device with reservations in memory:
+ * every step may fail, the victim and the other half of a duel write in between.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "fs/ctl/link.h"
+
+#define OWN_SLOT 0u
+#define OWN_LIFE 3u
+#define DEAD_SLOT 1u
+#define DEAD_LIFE 5u
+
+/* ---- a device with reservations ---------------------------------------------------- */
+
+struct fake_dev {
+	struct csv_bdev dev; /* first */
+	struct csv_bdev *below;
+	uint64_t keys[8];
+	unsigned nkeys;
+	enum csv_pr_type type;
+	unsigned preempts;
+	void (*before_preempt)(void); /* what others do between mark and preempt */
+	void (*after_preempt)(void);
+	enum csv_err preempt_err, status_err, write_err;
+	unsigned writes_until_err; /* write_err hits when this many have passed */
+};
+static struct fake_dev *fake;
+
+static void fake_submit(struct csv_bdev *dev, struct csv_io *io)
+{
+	if (io->op == CSV_IO_WRITE && fake->write_err && fake->writes_until_err-- == 0) {
+		fake->writes_until_err = 0;
+		io->done(io, fake->write_err);
+		return;
+	}
+	csv_bdev_submit(fake->below, io);
+}
+static bool fake_has(uint64_t key)
+{
+	for (unsigned i = 0; i < fake->nkeys; i++)
+		if (fake->keys[i] == key)
+			return true;
+	return false;
+}
+static void fake_remove(uint64_t key)
+{
+	for (unsigned i = 0; i < fake->nkeys; i++)
+		if (fake->keys[i] == key)
+			fake->keys[i--] = fake->keys[--fake->nkeys];
+}
+static enum csv_err fake_register(struct csv_bdev *dev, uint64_t key)
+{
+	fake->keys[fake->nkeys++] = key;
+	return CSV_OK;
+}
+static enum csv_err fake_reserve(struct csv_bdev *dev, uint64_t key, enum csv_pr_type type)
+{
+	if (!fake_has(key))
+		return CSV_CONFLICT;
+	fake->type = type;
+	return CSV_OK;
+}
+static enum csv_err fake_preempt(struct csv_bdev *dev, uint64_t key, uint64_t victim, enum csv_pr_type type,
+				 bool *aborted)
+{
+	fake->preempts++;
+	if (fake->before_preempt)
+		fake->before_preempt();
+	if (fake->preempt_err)
+		return fake->preempt_err;
+	if (!fake_has(key))
+		return CSV_CONFLICT;
+	fake_remove(victim);
+	*aborted = true;
+	if (fake->after_preempt)
+		fake->after_preempt();
+	return CSV_OK;
+}
+static enum csv_err fake_status(struct csv_bdev *dev, struct csv_pr_status *st)
+{
+	memset(st, 0, sizeof(*st));
+	memcpy(st->keys, fake->keys, sizeof(fake->keys));
+	st->nkeys = fake->nkeys;
+	st->type = fake->type;
+	return fake->status_err;
+}
+static void fake_close(struct csv_bdev *dev)
+{
+	csv_bdev_close(fake->below);
+	free(fake);
+}
+static const struct csv_bdev_ops fake_ops = {
+	.name = "fake",
+	.submit = fake_submit,
+	.pr_register = fake_register,
+	.pr_reserve = fake_reserve,
+	.pr_preempt = fake_preempt,
+	.pr_status = fake_status,
+	.close = fake_close,
+};
+
+/* ---- csvlockd: says WELCOME, keeps what is answered to its orders ------------------------ */
+
+static struct {
+	char dir[64];
+	int listener;
+	pthread_t thread;
+	sem_t done;
+	struct csv_msg answer;
+	enum csv_mode in_use; /* for J6 */
+} lockd;
+
+static void on_record(int fd, struct csv_msg *msg)
+{
+	switch (msg->type) {
+	case CSV_MSG_HELLO:
+		*msg = (struct csv_msg){ .type = CSV_MSG_WELCOME, .seq = msg->seq };
+		msg->welcome.version = CSV_PROTO_VERSION;
+		msg->welcome.nodeid = 1;
+		msg->welcome.quorate = 1;
+		break;
+	case CSV_MSG_IN_USE:
+		msg->type = CSV_MSG_IN_USE_REPLY;
+		msg->lock.mode = lockd.in_use;
+		break;
+	case CSV_MSG_FENCE_DONE:
+	case CSV_MSG_REPLAY_DONE:
+		lockd.answer = *msg;
+		sem_post(&lockd.done);
+		return;
+	default:
+		return;
+	}
+	assert_int_equal(send(fd, msg, sizeof(*msg), MSG_NOSIGNAL), sizeof(*msg));
+}
+
+static void *lockd_thread(void *arg)
+{
+	int fd = accept(lockd.listener, NULL, NULL);
+	struct csv_msg msg;
+
+	while (fd >= 0 && recv(fd, &msg, sizeof(msg), 0) == (ssize_t)sizeof(msg))
+		on_record(fd, &msg);
+	close(fd);
+	return NULL;
+}
+
+static void lockd_start(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	strcpy(lockd.dir, "/tmp/csv-test-recover.XXXXXX");
+	assert_non_null(mkdtemp(lockd.dir));
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/lockd.sock", lockd.dir);
+	lockd.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(lockd.listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(lockd.listener, 1), 0);
+	sem_init(&lockd.done, 0, 0);
+	assert_int_equal(pthread_create(&lockd.thread, NULL, lockd_thread, NULL), 0);
+}
+
+static void lockd_stop(void)
+{
+	char path[128];
+
+	pthread_join(lockd.thread, NULL);
+	close(lockd.listener);
+	snprintf(path, sizeof(path), "%s/lockd.sock", lockd.dir);
+	unlink(path);
+	rmdir(lockd.dir);
+	sem_destroy(&lockd.done);
+}
+
+/* ---- the mount ------------------------------------------------------------------------------ */
+
+static struct csv_mount m;
+static struct csv_link *l;
+static struct csv_msg order;
+
+static void write_slot(uint32_t slot, enum csv_slot_state state, uint32_t incarnation)
+{
+	struct csv_slot s;
+
+	assert_int_equal(csv_slot_read(fake->below, &m.sb, slot, &s, NULL), CSV_OK);
+	s.state = state;
+	s.incarnation = incarnation;
+	s.pr_key = csv_slot_pr_key(slot, incarnation);
+	assert_int_equal(csv_slot_write(fake->below, &m.sb, &s), CSV_OK);
+}
+static enum csv_slot_state slot_state(uint32_t slot)
+{
+	struct csv_slot s;
+
+	assert_int_equal(csv_slot_read(fake->below, &m.sb, slot, &s, NULL), CSV_OK);
+	return s.state;
+}
+
+static int setup(void **state)
+{
+	struct csv_format f = { .name = "test", .cluster = "c", .slots = 4, .blocks = 8192, .journal_blocks = 128 };
+	struct csv_why why;
+
+	memset(&m, 0, sizeof(m));
+	memset(&order, 0, sizeof(order));
+	fake = calloc(1, sizeof(*fake));
+	assert_non_null(fake);
+	csv_why_init(&why);
+	assert_int_equal(csv_bdev_mem(8192ull << CSV_BLOCK_SHIFT, 512, &fake->below), CSV_OK);
+	fake->dev.ops = &fake_ops;
+	fake->dev.geo = fake->below->geo;
+	m.env = csv_env_system();
+	m.dev = &fake->dev;
+	m.slot = OWN_SLOT;
+	m.incarnation = OWN_LIFE;
+	pthread_mutex_init(&m.lock, NULL);
+	assert_int_equal(csv_format_write(fake->below, m.env, &f, &m.sb, &why), CSV_OK);
+	assert_int_equal(csv_fs_open(&m.fs, m.dev, m.env, true, CSV_SLOT_NONE, 0, &why), CSV_OK);
+	write_slot(OWN_SLOT, CSV_SLOT_LIVE, OWN_LIFE);
+	write_slot(DEAD_SLOT, CSV_SLOT_LIVE, DEAD_LIFE);
+	fake_register(m.dev, csv_slot_pr_key(OWN_SLOT, OWN_LIFE));
+	fake_register(m.dev, csv_slot_pr_key(DEAD_SLOT, DEAD_LIFE));
+	fake->type = CSV_PR_WRITE_EXCLUSIVE_ALL_REG;
+	lockd_start();
+	m.opts.run_dir = lockd.dir;
+	assert_int_equal(csv_link_open(&m, &l, &why), CSV_OK);
+	order.slot.slot = DEAD_SLOT;
+	order.slot.incarnation = DEAD_LIFE;
+	strcpy(order.slot.node, "n2");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	csv_link_close(l);
+	lockd_stop();
+	csv_fs_close(&m.fs);
+	csv_bdev_close(m.dev);
+	pthread_mutex_destroy(&m.lock);
+	return 0;
+}
+
+static enum csv_err fence(void)
+{
+	order.type = CSV_MSG_FENCE;
+	csv_fence_order(l, &order);
+	sem_wait(&lockd.done);
+	assert_int_equal(lockd.answer.type, CSV_MSG_FENCE_DONE);
+	assert_int_equal(lockd.answer.fence.slot, DEAD_SLOT);
+	assert_int_equal(lockd.answer.fence.incarnation, DEAD_LIFE);
+	return (enum csv_err)lockd.answer.err;
+}
+
+static bool dead_key_stands(void)
+{
+	return fake_has(csv_slot_pr_key(DEAD_SLOT, DEAD_LIFE));
+}
+
+/* ---- tests --------------------------------------------------------------------------------------- */
+
+static void test_fence(void **state)
+{
+	struct csv_slot s;
+
+	assert_int_equal(fence(), CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+	assert_int_equal(csv_slot_read(m.dev, &m.sb, DEAD_SLOT, &s, NULL), CSV_OK);
+	assert_int_equal(s.fenced_by, OWN_SLOT);
+	assert_int_equal(s.incarnation, DEAD_LIFE); /* only a mount increments it (J8) */
+	assert_false(dead_key_stands());
+	assert_int_equal(lockd.answer.fence.aborted, 1);
+	assert_int_equal(slot_state(OWN_SLOT), CSV_SLOT_LIVE);
+	assert_int_equal(m.fs.withdrawn, 0);
+	assert_int_equal(fence(), CSV_OK); /* by somebody who starts over: F4 */
+}
+
+static void unmount_lands_late(void)
+{
+	write_slot(DEAD_SLOT, CSV_SLOT_CLEAN, DEAD_LIFE);
+}
+
+/* F5: the victim's own clean unmount falls between mark and preempt; its journal is not taken for empty. */
+static void test_marks_twice(void **state)
+{
+	fake->before_preempt = unmount_lands_late;
+	assert_int_equal(fence(), CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+}
+
+static void loser_marks_us(void)
+{
+	write_slot(OWN_SLOT, CSV_SLOT_FENCED, OWN_LIFE);
+}
+
+/* F5: both halves of a two-node cluster fence each other; we win, but had been marked. */
+static void test_duel_won(void **state)
+{
+	fake->before_preempt = loser_marks_us;
+	assert_int_equal(fence(), CSV_OK);
+	assert_int_equal(slot_state(OWN_SLOT), CSV_SLOT_LIVE);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+	assert_int_equal(m.fs.withdrawn, 0);
+}
+
+static void other_half_wins(void)
+{
+	fake_remove(csv_slot_pr_key(OWN_SLOT, OWN_LIFE));
+}
+
+/* Its PREEMPT came first: ours is refused, and we are out. The winner's slot is not ours to restore or replay. */
+static void test_duel_lost(void **state)
+{
+	fake->before_preempt = other_half_wins;
+	assert_int_equal(fence(), CSV_FENCED);
+	assert_true(dead_key_stands());
+	assert_int_equal(m.fs.withdrawn, CSV_FENCED);
+}
+
+/* Its PREEMPT came right after ours: only READ KEYS shows it. */
+static void test_duel_lost_after_preempt(void **state)
+{
+	fake->after_preempt = other_half_wins;
+	assert_int_equal(fence(), CSV_FENCED);
+	assert_int_equal(m.fs.withdrawn, CSV_FENCED);
+}
+
+static void reservation_released(void)
+{
+	fake->type = CSV_PR_NONE;
+}
+
+/* F1: without a reservation a missing key keeps nobody from writing. */
+static void test_reservation_made_sure_of(void **state)
+{
+	fake->after_preempt = reservation_released;
+	assert_int_equal(fence(), CSV_OK);
+	assert_int_equal(fake->type, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+}
+
+static void victim_registers_again(void)
+{
+	fake_register(m.dev, csv_slot_pr_key(DEAD_SLOT, DEAD_LIFE));
+}
+
+static void test_key_still_there(void **state)
+{
+	fake->after_preempt = victim_registers_again;
+	assert_int_not_equal(fence(), CSV_OK);
+	assert_int_equal(m.fs.withdrawn, 0);
+	fake->after_preempt = NULL;
+	assert_int_equal(fence(), CSV_OK);
+	assert_false(dead_key_stands());
+}
+
+/* "Key no longer listed" counts only after a read that succeeded. */
+static void test_status_unreadable(void **state)
+{
+	fake->status_err = CSV_IO;
+	assert_int_equal(fence(), CSV_IO);
+	assert_int_equal(m.fs.withdrawn, 0);
+	fake->status_err = CSV_OK;
+	assert_int_equal(fence(), CSV_OK);
+}
+
+static void test_preempt_fails(void **state)
+{
+	fake->preempt_err = CSV_UNREACH;
+	assert_int_equal(fence(), CSV_UNREACH);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED); /* marked all the same: who comes back reads that */
+	fake->preempt_err = CSV_OK;
+	assert_int_equal(fence(), CSV_OK);
+}
+
+/* The first mark does not reach the LUN: nothing is preempted. Later ones: it is not reported as done. */
+static void test_write_fails(void **state)
+{
+	fake->before_preempt = unmount_lands_late; /* so that the second mark writes */
+	for (unsigned n = 0; n < 2; n++) {
+		write_slot(DEAD_SLOT, CSV_SLOT_LIVE, DEAD_LIFE);
+		fake->preempts = 0;
+		fake->write_err = CSV_IO;
+		fake->writes_until_err = n;
+		assert_int_equal(fence(), CSV_IO);
+		assert_int_equal(fake->preempts, n);
+		fake->write_err = CSV_OK;
+	}
+	assert_int_equal(fence(), CSV_OK);
+}
+
+/* The slot has a later life on disk: that one is not ours to touch. */
+static void test_later_life(void **state)
+{
+	write_slot(DEAD_SLOT, CSV_SLOT_LIVE, DEAD_LIFE + 1);
+	assert_int_equal(fence(), CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_LIVE);
+}
+
+static void test_replay(void **state)
+{
+	assert_int_equal(fence(), CSV_OK);
+	order.type = CSV_MSG_REPLAY;
+	csv_replay_order(l, &order);
+	sem_wait(&lockd.done);
+	assert_int_equal(lockd.answer.type, CSV_MSG_REPLAY_DONE);
+	assert_int_equal(lockd.answer.err, CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_CLEAN);
+	csv_replay_order(l, &order); /* again: nothing to do */
+	sem_wait(&lockd.done);
+	assert_int_equal(lockd.answer.err, CSV_OK);
+}
+
+static void test_replay_cannot_mark_clean(void **state)
+{
+	assert_int_equal(fence(), CSV_OK);
+	fake->write_err = CSV_IO;
+	csv_replay_order(l, &order);
+	sem_wait(&lockd.done);
+	assert_int_not_equal(lockd.answer.err, CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_fence),
+		T(test_marks_twice),
+		T(test_duel_won),
+		T(test_duel_lost),
+		T(test_duel_lost_after_preempt),
+		T(test_reservation_made_sure_of),
+		T(test_key_still_there),
+		T(test_status_unreadable),
+		T(test_preempt_fails),
+		T(test_write_fails),
+		T(test_later_life),
+		T(test_replay),
+		T(test_replay_cannot_mark_clean),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
