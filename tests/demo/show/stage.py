@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -18,6 +19,7 @@ MAC = "52:54:00:c5:f5:01"
 SEED = 1
 DISK_SIZE = disk.GUEST_DISK
 BIN = ROOT / "build" / "bin"
+LOGS = ROOT / "build" / "demo" / "vm-logs"
 HOOK = ROOT / "migrate" / "hook" / "vm-launch"
 
 
@@ -36,17 +38,18 @@ class Stage:
         """Cluster up, hooks installed, one log folder for all nodes."""
         os.environ["CSV_VM_BOOT_DIR"] = str(ROOT / "build" / "guest")
         os.environ["CSV_VM_EXEC"] = str(BIN / "csv-vm-exec")
+        shutil.rmtree(LOGS, ignore_errors=True)
+        self.new_log()  # before csvlockd starts, which hands the folder on to the VMs that come to it
         self.cluster.up()
         for node in self.cluster.nodes:
             node.run(["install", "-d", "/etc/csvfs/hooks"])
             node.run(["install", "-m", "755", HOOK, "/etc/csvfs/hooks/vm-launch"])
-        self.new_log()
 
     def new_log(self):
         """VMs that are started from now on write another log; what an old one of them still says is not followed."""
         if self.log:
             self.log.close()
-        folder = self.cluster.state / f"vm-logs-{len(self.log_dirs)}"
+        folder = LOGS / str(len(self.log_dirs))
         folder.mkdir(parents=True)
         self.log_dirs.append(folder)
         os.environ["CSV_VM_LOG_DIR"] = str(folder)
