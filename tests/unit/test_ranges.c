@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Byte-range locks as fs/fuse asks for them, decided here or by csvlockd; and which VM a process is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+#include "fs/lock/brl.h"
+#include "fs/lock/vm.h"
+
+static struct csv_ranges *r;
+static bool alone; /* for every file */
+static pthread_mutex_t sent_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct csv_msg sent[64];
+static unsigned nsent;
+
+static bool is_alone(void *arg, uint64_t ino)
+{
+	return alone;
+}
+static enum csv_err send_msg(void *arg, const struct csv_msg *msg)
+{
+	pthread_mutex_lock(&sent_lock);
+	if (nsent < 64)
+		sent[nsent++] = *msg;
+	pthread_mutex_unlock(&sent_lock);
+	return CSV_OK;
+}
+static unsigned count_sent(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&sent_lock);
+	n = nsent;
+	pthread_mutex_unlock(&sent_lock);
+	return n;
+}
+
+static int setup_local(void **state)
+{
+	struct csv_ranges_cfg cfg = { .nodeid = 1 };
+
+	nsent = 0;
+	return csv_ranges_new(&cfg, &r) ? -1 : 0;
+}
+static int setup_cluster(void **state)
+{
+	struct csv_ranges_cfg cfg = { .nodeid = 1, .alone = is_alone, .send = send_msg };
+
+	nsent = 0;
+	alone = false;
+	return csv_ranges_new(&cfg, &r) ? -1 : 0;
+}
+static int teardown(void **state)
+{
+	csv_ranges_free(r);
+	return 0;
+}
+
+struct req {
+	struct csv_range_req q;
+	_Atomic int err; /* -1: not answered */
+};
+static void done(struct csv_range_req *q, enum csv_err err)
+{
+	csv_list_entry(q, struct req, q)->err = (int)err;
+}
+static void ask(struct req *x, uint64_t handle, uint32_t type, uint64_t start, uint64_t end, bool wait)
+{
+	memset(x, 0, sizeof(*x));
+	x->err = -1;
+	x->q.done = done;
+	x->q.wait = wait;
+	x->q.brl = (struct csv_brl){
+		.ino = 5, .gen = 1, .handle = handle, .owner = handle, .start = start, .end = end, .type = type
+	};
+	csv_range_set(r, &x->q);
+}
+static void answer(unsigned i, enum csv_err err)
+{
+	struct csv_msg msg;
+
+	pthread_mutex_lock(&sent_lock);
+	assert_true(i < nsent);
+	msg = sent[i];
+	pthread_mutex_unlock(&sent_lock);
+	msg.type = CSV_MSG_BRL_RESULT;
+	msg.err = err;
+	msg.brl.nodeid = 2;
+	csv_ranges_result(r, &msg);
+}
+#define EVENTUALLY(cond)                                                                                               \
+	do {                                                                                                           \
+		for (int ms = 0; !(cond) && ms < 5000; ms++)                                                           \
+			usleep(1000);                                                                                  \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static void test_local(void **state)
+{
+	struct req a, b, c, d;
+
+	ask(&a, 1, F_WRLCK, 0, 99, false);
+	assert_int_equal(a.err, CSV_OK);
+	ask(&b, 2, F_RDLCK, 50, 60, false);
+	assert_int_equal(b.err, CSV_LOCKED);
+	assert_int_equal(b.q.brl.handle, 1);
+	assert_int_equal(b.q.brl.end, 99);
+	ask(&c, 2, F_RDLCK, 50, 60, true);
+	ask(&d, 3, F_WRLCK, 70, 80, true);
+	assert_int_equal(c.err, -1);
+	ask(&a, 1, F_UNLCK, 40, 65, false);
+	assert_int_equal(c.err, CSV_OK);
+	assert_int_equal(d.err, -1);
+	csv_range_drop(r, 1);
+	assert_int_equal(d.err, CSV_OK);
+	assert_int_equal(nsent, 0);
+}
+
+static void test_cancel_and_drop_of_waiters(void **state)
+{
+	struct req a, b, c;
+
+	ask(&a, 1, F_WRLCK, 0, UINT64_MAX, false);
+	ask(&b, 2, F_WRLCK, 0, 0, true);
+	ask(&c, 3, F_WRLCK, 0, 0, true);
+	csv_range_cancel(r, &b.q);
+	assert_int_equal(b.err, CSV_INTR);
+	csv_range_drop(r, 3); /* its file is closed while it waits */
+	assert_int_equal(c.err, CSV_INTR);
+	ask(&b, 2, F_WRLCK, 5, 4, false);
+	assert_int_equal(b.err, CSV_INVAL);
+}
+
+static void test_cluster(void **state)
+{
+	struct req a, b, t;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	assert_int_equal(a.err, -1);
+	assert_int_equal(sent[0].type, CSV_MSG_BRL_SET);
+	answer(0, CSV_OK);
+	assert_int_equal(a.err, CSV_OK);
+	ask(&b, 2, F_WRLCK, 0, 9, false); /* a conflict within the node: no message */
+	assert_int_equal(b.err, CSV_LOCKED);
+	assert_int_equal(nsent, 1);
+	ask(&b, 2, F_WRLCK, 20, 29, false);
+	answer(1, CSV_LOCKED);
+	assert_int_equal(b.err, CSV_LOCKED);
+	assert_int_equal(b.q.brl.node, 2);
+	memset(&t, 0, sizeof(t));
+	t.err = -1;
+	t.q.done = done;
+	t.q.brl = (struct csv_brl){ .ino = 5, .gen = 1, .handle = 3, .owner = 3, .end = 9, .type = F_RDLCK };
+	csv_range_test(r, &t.q);
+	assert_int_equal(t.err, CSV_LOCKED);
+	assert_int_equal(t.q.brl.handle, 1);
+	csv_range_drop(r, 1);
+	assert_int_equal(sent[2].type, CSV_MSG_BRL_DROP);
+	assert_int_equal(sent[2].brl.handle, 1);
+}
+
+/* csvlockd does not say when another node's lock goes away: a waiting request asks again. */
+static void test_cluster_waits(void **state)
+{
+	struct req a, b;
+
+	ask(&a, 1, F_WRLCK, 0, 9, true);
+	answer(0, CSV_LOCKED);
+	assert_int_equal(a.err, -1);
+	EVENTUALLY(count_sent() == 2);
+	answer(1, CSV_OK);
+	assert_int_equal(a.err, CSV_OK);
+	ask(&b, 2, F_WRLCK, 20, 29, true);
+	csv_range_cancel(r, &b.q); /* on its way: the answer decides */
+	assert_int_equal(b.err, -1);
+	answer(2, CSV_LOCKED);
+	assert_int_equal(b.err, CSV_INTR);
+}
+
+/* A new csvlockd is told what stands and what was asked. */
+static void test_resend(void **state)
+{
+	struct req a, b;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	answer(0, CSV_OK);
+	ask(&b, 2, F_WRLCK, 20, 29, false);
+	csv_ranges_resend(r);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[2].brl.handle, 1);
+	assert_int_equal(sent[2].seq, 0);
+	assert_int_equal(sent[3].brl.handle, 2);
+	answer(1, CSV_OK); /* to the question that was lost: nobody waits for it */
+	assert_int_equal(b.err, -1);
+	answer(3, CSV_OK);
+	assert_int_equal(b.err, CSV_OK);
+}
+
+/* While the file is leased here no message is needed; afterwards csvlockd learns what stands. */
+static void test_leased(void **state)
+{
+	struct req a;
+
+	alone = true;
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	assert_int_equal(a.err, CSV_OK);
+	assert_int_equal(nsent, 0);
+	csv_ranges_to_cluster(r, 5, 1);
+	assert_int_equal(nsent, 1);
+	assert_int_equal(sent[0].brl.end, 9);
+}
+
+static void test_out(void **state)
+{
+	struct req a, b;
+
+	ask(&a, 1, F_WRLCK, 0, 9, true);
+	csv_ranges_out(r);
+	assert_int_equal(a.err, CSV_WITHDRAWN);
+	ask(&b, 1, F_WRLCK, 0, 9, true);
+	assert_int_equal(b.err, CSV_WITHDRAWN);
+}
+
+/* ---- VMs -------------------------------------------------------------------------------- */
+
+static void test_vm_names(void **state)
+{
+	char name[CSV_VMNAME_MAX + 1], own[CSV_VMNAME_MAX + 1];
+	struct csv_vms *v;
+	int fd[2];
+	pid_t pid;
+
+	assert_int_equal(csv_vms_new(&v), CSV_OK);
+	csv_vm_of(v, (uint32_t)getpid(), own);
+	snprintf(name, sizeof(name), "%d:", getpid());
+	assert_memory_equal(own, name, strlen(name)); /* pid and start time */
+	assert_int_equal(csv_vm_set(v, (uint32_t)getpid(), "vm1"), CSV_OK);
+	csv_vm_of(v, (uint32_t)getpid(), name);
+	assert_string_equal(name, "vm1");
+	assert_int_equal(pipe(fd), 0);
+	pid = fork();
+	if (pid == 0) {
+		char c;
+
+		close(fd[1]);
+		_exit((int)read(fd[0], &c, 1));
+	}
+	csv_vm_of(v, (uint32_t)pid, name); /* children too */
+	assert_string_equal(name, "vm1");
+	assert_int_equal(csv_vm_set(v, (uint32_t)pid, "vm2"), CSV_OK);
+	csv_vm_of(v, (uint32_t)pid, name);
+	assert_string_equal(name, "vm2");
+	close(fd[1]);
+	waitpid(pid, NULL, 0);
+	close(fd[0]);
+	assert_int_equal(csv_vm_set(v, (uint32_t)pid, "vm2"), CSV_NOENT);
+	csv_vm_of(v, (uint32_t)pid, name);
+	snprintf(own, sizeof(own), "%d:0", pid);
+	assert_string_equal(name, own);
+	assert_int_equal(csv_vm_set(v, (uint32_t)getpid(), ""), CSV_OK);
+	csv_vm_of(v, (uint32_t)getpid(), name);
+	assert_string_not_equal(name, "vm1");
+	csv_vms_free(v);
+}
+
+#define LOCAL(name) cmocka_unit_test_setup_teardown(name, setup_local, teardown)
+#define CLUSTER(name) cmocka_unit_test_setup_teardown(name, setup_cluster, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LOCAL(test_local),
+		LOCAL(test_cancel_and_drop_of_waiters),
+		CLUSTER(test_out),
+		CLUSTER(test_cluster),
+		CLUSTER(test_cluster_waits),
+		CLUSTER(test_resend),
+		CLUSTER(test_leased),
+		cmocka_unit_test(test_vm_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
