@@ -276,14 +276,10 @@ static void test_vm_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LOCAL(test_local),
-		LOCAL(test_cancel_and_drop_of_waiters),
-		CLUSTER(test_out),
-		CLUSTER(test_cluster),
-		CLUSTER(test_cluster_waits),
-		CLUSTER(test_resend),
-		CLUSTER(test_leased),
-		cmocka_unit_test(test_vm_names),
+		LOCAL(test_local),	     LOCAL(test_cancel_and_drop_of_waiters),
+		CLUSTER(test_out),	     CLUSTER(test_cluster),
+		CLUSTER(test_cluster_waits), CLUSTER(test_resend),
+		CLUSTER(test_leased),	     cmocka_unit_test(test_vm_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
