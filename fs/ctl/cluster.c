@@ -417,6 +417,7 @@ static void ranges(struct csv_mount *m, struct csv_ranges_cfg *cfg)
 }
 
 /* J8: in csvlockd's ordered view. A life that is out and not yet recovered may still have its lease. */
+/* Who is out is not alive: his lease may be taken, as soon as its lock can be had, which is after the replay. */
 static bool life_alive(void *arg, uint32_t slot, uint32_t incarnation)
 {
 	struct csv_link *l = link_of(arg);
@@ -425,7 +426,7 @@ static bool life_alive(void *arg, uint32_t slot, uint32_t incarnation)
 	if (slot >= CSV_SLOTS_MAX)
 		return false;
 	pthread_mutex_lock(&l->lock);
-	yes = (l->view.live | l->view.out) >> slot & 1 && l->view.incarnation[slot] == incarnation;
+	yes = l->view.live >> slot & 1 && l->view.incarnation[slot] == incarnation;
 	pthread_mutex_unlock(&l->lock);
 	return yes;
 }

@@ -3,7 +3,7 @@
  * Fence and replay of a dead slot, on csvlockd's order.  Every step may be cut and done again by somebody else.
  *
  *	1. mark     slot block: fenced.  A node that comes back reads this before it registers (F2).  A slot that is
- *	            already clean on disk had unmounted before it died: nothing to fence.
+ *	            already clean on disk is marked all the same: its replay finds nothing to do.
  *	2. preempt  its key: from the answer on the target takes no write of that life (F1, F3)
  *	3. verify   READ KEYS: its key is gone and ours is there; if ours is not, we have been fenced ourselves (F5)
  *	            READ RESERVATION: type 7 stands
@@ -14,6 +14,7 @@
  * In a duel of two halves of a two-node cluster, PREEMPT decides: the loser finds its own key gone in step 3.  The
  *winner may have been marked by the loser before: it reads its own slot and restores it.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "lib/log.h"
 
 #define ASK_MS 5000
+#define ASK_PAUSE_MS 100
 
 static double ms_since(struct csv_mount *m, uint64_t *from)
 {
@@ -137,22 +139,32 @@ void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
 
 /* ---- replay ---------------------------------------------------------------------------------------- */
 
-/* J6. Without an answer the block counts as in use: then its holder, who lives, writes it home himself. */
+/*
+ * J6.  Without an answer nothing may be decided: a block that is taken for in use and is not would be lost with the
+ * journal.  So it is asked again until csvlockd answers; if it never does, the others fence us, and every further write
+ * of this replay is refused.
+ */
 static bool in_use(void *arg, uint64_t block, uint32_t magic, uint64_t owner)
 {
-	struct csv_msg msg = { .type = CSV_MSG_IN_USE };
+	struct csv_link *l = arg;
+	struct csv_msg ask = { .type = CSV_MSG_IN_USE }, msg;
 	bool group =
 	    magic == CSV_MAGIC_AG || magic == CSV_MAGIC_BITMAP || magic == CSV_MAGIC_MCHUNK || magic == CSV_MAGIC_FREE;
 
-	msg.lock.res_type = magic == CSV_MAGIC_ORPHAN  ? CSV_RES_SLOT
+	ask.lock.res_type = magic == CSV_MAGIC_ORPHAN  ? CSV_RES_SLOT
 			    : magic == CSV_MAGIC_LEASE ? CSV_RES_LEASE
 			    : group		       ? CSV_RES_AG
 						       : CSV_RES_INODE;
-	msg.lock.res_id = owner;
-	msg.lock.mode = CSV_EX;
-	if (csv_link_call(arg, &msg, ASK_MS) || msg.type != CSV_MSG_IN_USE_REPLY)
-		return true;
-	return msg.lock.mode != CSV_NL;
+	ask.lock.res_id = owner;
+	ask.lock.mode = CSV_EX;
+	for (;;) {
+		msg = ask;
+		if (csv_link_call(l, &msg, ASK_MS) == CSV_OK && msg.type == CSV_MSG_IN_USE_REPLY)
+			return msg.lock.mode != CSV_NL;
+		if (csv_fs_state(&l->m->fs) == CSV_FENCED)
+			return true; /* the device refuses the rest */
+		poll(NULL, 0, ASK_PAUSE_MS);
+	}
 }
 
 void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
