@@ -324,6 +324,7 @@ static void on_done(struct csv_machine *m, struct csv_local *c, const struct csv
 	w = csv_op_begin(m, CSV_G_VERIFIED, c->uuid);
 	csv_put32(&w, c->slot.slot);
 	csv_put32(&w, c->slot.incarnation);
+	csv_put32(&w, c->verify_round);
 	csv_op_submit(m, &w);
 }
 

@@ -74,11 +74,12 @@ struct csv_local {
 	char name[CSV_VOLNAME_MAX + 1];
 	struct csv_msg_slot slot; /* its own */
 	uint64_t attach_seq;
-	bool tell_attached;  /* REATTACHING: it waits for ATTACHED */
-	bool redeclare;	     /* state was lost: declare as soon as no order is outstanding */
-	uint64_t detach_seq; /* not 0: DETACH asked */
-	uint64_t verify_seq; /* not 0: asked to compare the slot table */
-	unsigned orders;     /* outstanding */
+	bool tell_attached;    /* REATTACHING: it waits for ATTACHED */
+	bool redeclare;	       /* state was lost: declare as soon as no order is outstanding */
+	uint64_t detach_seq;   /* not 0: DETACH asked */
+	uint64_t verify_seq;   /* not 0: asked to compare the slot table */
+	uint32_t verify_round; /* that asking's */
+	unsigned orders;       /* outstanding */
 	struct csv_order order[CSV_SLOTS_MAX];
 	uint64_t dirty; /* slots that it found dirty and that are not recovered yet */
 	struct csv_msg_slot dirty_slot[CSV_SLOTS_MAX];

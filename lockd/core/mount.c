@@ -360,10 +360,12 @@ bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *
 	if (sp->verified || sp->verifier != CSV_NO_SLOT || i == CSV_SLOTS_MAX)
 		return true;
 	sp->verifier = i;
+	sp->verify_round++;
 	c = csv_local_at(m, sp, sp->slot[i].place);
 	if (c) {
 		csv_views_flush(m);
 		msg.seq = c->verify_seq = ++m->next_seq;
+		c->verify_round = sp->verify_round;
 		csv_act_client(m, c->id, &msg);
 	}
 	return true;
@@ -371,11 +373,12 @@ bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *
 
 bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
-	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r), round = csv_get32(r);
 
 	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
 		return false;
-	if (sp->verifier != slot || sp->slot[slot].life != CSV_LIFE_LIVE || sp->slot[slot].incarnation != incarnation)
+	if (sp->verifier != slot || sp->verify_round != round || sp->slot[slot].life != CSV_LIFE_LIVE ||
+	    sp->slot[slot].incarnation != incarnation)
 		return true;
 	sp->verifier = CSV_NO_SLOT;
 	sp->verified = true;

@@ -75,7 +75,8 @@ void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 	}
 	if (csv_recover_failed(sp) && !csv_recover_busy(sp))
 		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, RETRY_MS);
-	if (!sp->verified && sp->verifier == CSV_NO_SLOT && somebody_to_look(sp))
+	/* Not before orders are answered: their slots may be older lives than what lies on disk (mount.c). */
+	if (!sp->verified && sp->verifier == CSV_NO_SLOT && !csv_recover_busy(sp) && somebody_to_look(sp))
 		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, VERIFY_MS);
 }
 

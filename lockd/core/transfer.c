@@ -102,6 +102,7 @@ static void write_space(struct csv_wbuf *w, const struct csv_space *sp)
 	csv_put_str(w, sp->name);
 	csv_put8(w, sp->verified);
 	csv_put32(w, sp->verifier);
+	csv_put32(w, sp->verify_round);
 	csv_put32(w, sp->rec);
 	csv_put32(w, sp->rec_last);
 	csv_put8(w, sp->rec_stale);
@@ -282,6 +283,7 @@ static bool read_space(struct csv_rbuf *r, struct csv_state *s)
 	sp = csv_space_make(s, uuid, name);
 	sp->verified = csv_get8(r);
 	sp->verifier = csv_get32(r);
+	sp->verify_round = csv_get32(r);
 	sp->rec = csv_get32(r);
 	sp->rec_last = csv_get32(r);
 	sp->rec_stale = csv_get8(r);
