@@ -10,6 +10,7 @@
  *   iscsi_probe.c    size and abilities of the LUN
  *   iscsi_io.c       requests, split into commands; their ends and retries
  *   iscsi_pr.c       persistent reservations
+ *   iscsi_holder.c   what tgtd needs before a PREEMPT
  *   iscsi_guard.c    the way back after a loss or conflict (F2), path states
  *
  * Everything but the part of struct iscsi_dev marked `shared` belongs to the thread.
@@ -98,6 +99,7 @@ struct iscsi_dev {
 	char initiator[224], secret[256];
 	uint32_t isid;              /* the same at each login: the target then ends the old session first (RFC 7143 6.3.5) */
 	bool rdonly;
+	bool tgtd;                  /* the target says so: see iscsi_holder.c */
 	unsigned silence_ms, open_ms;
 	pthread_t thread;
 	int wake;                   /* eventfd */
@@ -199,6 +201,23 @@ bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl);
 enum csv_err csv_iscsi_pr_status(struct iscsi_dev *d, struct csv_pr_status *st);
 enum csv_err csv_iscsi_pr_register(struct iscsi_dev *d, uint64_t key);
 enum csv_err csv_iscsi_pr_reserve(struct iscsi_dev *d, uint64_t key, enum csv_pr_type type);
+
+enum iscsi_pr_answer {
+	ISCSI_PR_OK,
+	ISCSI_PR_CONFLICT,
+	ISCSI_PR_REFUSED, /* the target does not do that */
+	ISCSI_PR_ERROR,
+	ISCSI_PR_LOST,    /* the session */
+};
+/* What an answered PERSISTENT RESERVE OUT says. */
+enum iscsi_pr_answer csv_iscsi_pr_answer(const struct iscsi_call *call);
+/* One PERSISTENT RESERVE OUT with the basic parameter list, made again after unit attentions and BUSY. */
+enum iscsi_pr_answer csv_iscsi_pr_out(struct iscsi_dev *d, int sa, enum csv_pr_type type, uint64_t key,
+				      uint64_t sa_key);
+
+/* ---- iscsi_holder.c ---- */
+/* Makes the registration of this session the reservation's maker. REFUSED: things are as they were. */
+enum iscsi_pr_answer csv_iscsi_become_holder(struct iscsi_dev *d, enum csv_pr_type type, uint64_t key);
 
 /* ---- iscsi_guard.c ---- */
 bool csv_iscsi_guarded(struct iscsi_dev *d);

@@ -8,8 +8,6 @@
 #define TRIES 20
 #define KEYS_MAX 8000 /* the allocation length of READ KEYS has 16 bits */
 
-enum out_result { OUT_OK, OUT_CONFLICT, OUT_REFUSED, OUT_ERROR, OUT_LOST };
-
 /* Sense that means "this target does not do that", not "the LUN has failed". */
 static bool is_refusal(const struct scsi_task *task)
 {
@@ -22,32 +20,38 @@ static bool is_busy(int status)
 	return status == SCSI_STATUS_BUSY || status == SCSI_STATUS_TASK_SET_FULL || status == SCSI_STATUS_TASK_ABORTED;
 }
 
-static enum out_result reserve_out(struct iscsi_dev *d, int sa, enum csv_pr_type type, uint64_t key, uint64_t sa_key)
+enum iscsi_pr_answer csv_iscsi_pr_answer(const struct iscsi_call *call)
+{
+	if (call->status == SCSI_STATUS_GOOD)
+		return ISCSI_PR_OK;
+	if (call->status == SCSI_STATUS_RESERVATION_CONFLICT)
+		return ISCSI_PR_CONFLICT;
+	if (call->status == SCSI_STATUS_CHECK_CONDITION && is_refusal(call->task))
+		return ISCSI_PR_REFUSED;
+	return ISCSI_PR_ERROR;
+}
+
+enum iscsi_pr_answer csv_iscsi_pr_out(struct iscsi_dev *d, int sa, enum csv_pr_type type, uint64_t key, uint64_t sa_key)
 {
 	/* No APTPL: tgtd refuses it, and who comes back after a power cut reads its slot first (F2). */
 	struct scsi_persistent_reserve_out_basic param = {
 		.reservation_key = key,
 		.service_action_reservation_key = sa_key,
 	};
-	enum out_result r = OUT_ERROR;
+	enum iscsi_pr_answer r = ISCSI_PR_ERROR;
 
 	for (int i = 0; i < TRIES; i++) {
 		struct iscsi_call call = { .d = d };
 		bool again;
 
 		if (!d->up)
-			return OUT_LOST;
+			return ISCSI_PR_LOST;
 		if (!csv_iscsi_call_wait(&call, iscsi_persistent_reserve_out_task(
 						    d->ctx, d->name.lun, sa, SCSI_PERSISTENT_RESERVE_SCOPE_LU,
 						    (int)type, &param, csv_iscsi_call_cb, &call)))
-			return OUT_LOST;
+			return ISCSI_PR_LOST;
 		again = csv_iscsi_call_again(&call);
-		if (call.status == SCSI_STATUS_GOOD)
-			r = OUT_OK;
-		else if (call.status == SCSI_STATUS_RESERVATION_CONFLICT)
-			r = OUT_CONFLICT;
-		else if (call.status == SCSI_STATUS_CHECK_CONDITION && is_refusal(call.task))
-			r = OUT_REFUSED;
+		r = csv_iscsi_pr_answer(&call);
 		if (is_busy(call.status)) {
 			csv_iscsi_pump(d, 100);
 			again = true;
@@ -163,18 +167,18 @@ enum csv_err csv_iscsi_pr_status(struct iscsi_dev *d, struct csv_pr_status *st)
 	return CSV_OK;
 }
 
-static enum csv_err to_err(enum out_result r)
+static enum csv_err to_err(enum iscsi_pr_answer r)
 {
 	switch (r) {
-	case OUT_OK:
+	case ISCSI_PR_OK:
 		return CSV_OK;
-	case OUT_CONFLICT:
+	case ISCSI_PR_CONFLICT:
 		return CSV_CONFLICT;
-	case OUT_REFUSED:
+	case ISCSI_PR_REFUSED:
 		return CSV_NOTSUP;
-	case OUT_LOST:
+	case ISCSI_PR_LOST:
 		return CSV_UNREACH;
-	case OUT_ERROR:
+	case ISCSI_PR_ERROR:
 		break;
 	}
 	return CSV_IO;
@@ -182,12 +186,13 @@ static enum csv_err to_err(enum out_result r)
 
 enum csv_err csv_iscsi_pr_register(struct iscsi_dev *d, uint64_t key)
 {
-	return to_err(reserve_out(d, SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, CSV_PR_NONE, 0, key));
+	return to_err(
+	    csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, CSV_PR_NONE, 0, key));
 }
 
 enum csv_err csv_iscsi_pr_reserve(struct iscsi_dev *d, uint64_t key, enum csv_pr_type type)
 {
-	return to_err(reserve_out(d, SCSI_PERSISTENT_RESERVE_RESERVE, type, key, 0));
+	return to_err(csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_RESERVE, type, key, 0));
 }
 
 /*
@@ -239,17 +244,13 @@ static enum csv_err look_for_keys(struct iscsi_dev *d, uint64_t key, uint64_t vi
 	return err;
 }
 
-/*
- * tgtd, which is such a target, remembers of an all-registrants reservation who made it, frees that registration at a
- * PREEMPT of its key without forgetting it, and from then on judges everybody's commands by freed memory: registered
- * hosts were refused.  So who fences makes the reservation his own before.  Between the two commands there is none: a
- * host that was fenced before and writes in just that moment is not refused.  Targets that have PREEMPT AND ABORT never
- * come here.
- */
-static void become_holder(struct iscsi_dev *d, struct iscsi_ctl *ctl)
+static enum iscsi_pr_answer preempt(struct iscsi_dev *d, const struct iscsi_ctl *ctl)
 {
-	if (reserve_out(d, SCSI_PERSISTENT_RESERVE_RELEASE, ctl->type, ctl->key, 0) == OUT_OK)
-		reserve_out(d, SCSI_PERSISTENT_RESERVE_RESERVE, ctl->type, ctl->key, 0);
+	enum iscsi_pr_answer r = d->tgtd ? csv_iscsi_become_holder(d, ctl->type, ctl->key) : ISCSI_PR_OK;
+
+	if (r != ISCSI_PR_OK && r != ISCSI_PR_REFUSED)
+		return r;
+	return csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
 }
 
 /*
@@ -260,16 +261,15 @@ static void become_holder(struct iscsi_dev *d, struct iscsi_ctl *ctl)
  */
 static enum csv_err fence(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 {
-	enum out_result r = reserve_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT, ctl->type, ctl->key, ctl->victim);
+	enum iscsi_pr_answer r =
+	    csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT, ctl->type, ctl->key, ctl->victim);
 	enum csv_err err;
 	bool gone = false;
 
-	ctl->aborted = r == OUT_OK;
-	if (r == OUT_REFUSED) {
-		become_holder(d, ctl);
-		r = reserve_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
-	}
-	if (r != OUT_OK && r != OUT_CONFLICT)
+	ctl->aborted = r == ISCSI_PR_OK;
+	if (r == ISCSI_PR_REFUSED)
+		r = preempt(d, ctl);
+	if (r != ISCSI_PR_OK && r != ISCSI_PR_CONFLICT)
 		return to_err(r);
 	/* Whatever the target has answered: the key must be gone and ours must stand (F1, F5). */
 	err = look_for_keys(d, ctl->key, ctl->victim, &gone);

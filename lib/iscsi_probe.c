@@ -92,6 +92,8 @@ static enum csv_err is_disk(struct iscsi_dev *d, struct csv_why *why)
 	else if (inq->device_type != SCSI_INQUIRY_PERIPHERAL_DEVICE_TYPE_DIRECT_ACCESS)
 		err = csv_fail(why, CSV_INVAL, "check the LUN's number", "LUN %d on %.100s is no disk", d->name.lun,
 			       d->name.target);
+	d->tgtd = err == CSV_OK && !memcmp(inq->vendor_identification, "IET", 3) &&
+		  !memcmp(inq->product_identification, "VIRTUAL-DISK", 12);
 	csv_iscsi_call_free(&call);
 	return err;
 }

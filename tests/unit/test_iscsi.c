@@ -416,6 +416,71 @@ static void test_reservations(void **state)
 	node_close(&a);
 }
 
+struct outsider {
+	struct csv_bdev *dev;
+	atomic_bool stop;
+	atomic_int tried, passed;
+};
+
+static void *outsider_writes(void *arg)
+{
+	struct outsider *o = arg;
+	char *buf = aligned_alloc(4096, BLOCK);
+
+	memset(buf, 'x', BLOCK);
+	while (!o->stop) {
+		if (csv_bdev_write(o->dev, 200 * BLOCK, buf, BLOCK, 0) == CSV_OK)
+			o->passed++;
+		o->tried++;
+	}
+	free(buf);
+	return NULL;
+}
+
+/*
+ * However often one fences, whoever made the reservation: at no moment may a host that is not registered write, and
+ * those that are may always (F1).
+ */
+static void test_fences_leave_no_gap(void **state)
+{
+	struct outsider o = { 0 };
+	struct csv_pr_status st;
+	struct node a, b, c;
+	pthread_t thread;
+	bool aborted;
+	char buf[BLOCK];
+
+	NEEDS_TGT();
+	node_open(&b, 0xb, 5000); /* makes the reservation */
+	node_open(&a, 0xa, 5000);
+	node_open(&c, 0xc, 5000);
+	o.dev = open_lun(TGT_LUN);
+	assert_int_equal(pthread_create(&thread, NULL, outsider_writes, &o), 0);
+	assert_int_equal(a.dev->ops->pr_preempt(a.dev, 0xa, 0xb, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted), CSV_OK);
+	for (int i = 0; i < 100; i++) {
+		struct node *fencer = i % 2 ? &a : &c, *other = i % 2 ? &c : &a;
+
+		fill(buf, BLOCK, (uint64_t)i);
+		assert_int_equal(fencer->dev->ops->pr_preempt(fencer->dev, fencer->key, 0xdead,
+							      CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted),
+				 CSV_OK);
+		assert_int_equal(csv_bdev_write(other->dev, 50 * BLOCK, buf, BLOCK, 0), CSV_OK);
+		assert_int_equal(fencer->dev->ops->pr_status(fencer->dev, &st), CSV_OK);
+		assert_int_equal(st.type, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+		assert_true(has_key(&st, 0xa) && has_key(&st, 0xc) && !has_key(&st, 0xb));
+	}
+	o.stop = true;
+	pthread_join(thread, NULL);
+	print_message("%d writes of the outsider refused\n", (int)o.tried);
+	assert_true(o.tried > 100);
+	assert_int_equal(o.passed, 0);
+	csv_bdev_close(o.dev);
+	node_close(&a);
+	node_close(&c);
+	b.dev->ops->set_guard(b.dev, NULL);
+	csv_bdev_close(b.dev);
+}
+
 /* A conflict that is no fence: the key was removed, but the slot says alive. The node comes back by itself. */
 static void test_conflict_but_alive(void **state)
 {
@@ -713,14 +778,15 @@ static void test_many_in_flight(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	   WITH_TGT(test_round_trip),
-		WITH_TGT(test_emulated_fua),	   WITH_TGT(test_vectors_and_discard),
-		WITH_TGT(test_many_in_flight),	   WITH_TGT(test_chap),
-		WITH_TGT(test_open_errors),	   WITH_TGT(test_reservations),
-		WITH_TGT(test_conflict_but_alive), WITH_TGT(test_target_restart),
-		WITH_TGT(test_frozen_target),	   WITH_TGT(test_frozen_and_fenced),
-		WITH_TGT(test_path_timeout),	   WITH_TGT(test_no_return_after_guard),
-		WITH_TGT(test_tool_restart),	   WITH_TGT(test_reset_under_load),
+		cmocka_unit_test(test_names),	      WITH_TGT(test_round_trip),
+		WITH_TGT(test_emulated_fua),	      WITH_TGT(test_vectors_and_discard),
+		WITH_TGT(test_many_in_flight),	      WITH_TGT(test_chap),
+		WITH_TGT(test_open_errors),	      WITH_TGT(test_reservations),
+		WITH_TGT(test_conflict_but_alive),    WITH_TGT(test_target_restart),
+		WITH_TGT(test_fences_leave_no_gap),   WITH_TGT(test_frozen_target),
+		WITH_TGT(test_frozen_and_fenced),     WITH_TGT(test_path_timeout),
+		WITH_TGT(test_no_return_after_guard), WITH_TGT(test_tool_restart),
+		WITH_TGT(test_reset_under_load),
 	};
 	int failed;
 
