@@ -4,7 +4,6 @@ import errno
 import mmap
 import os
 import random
-import shutil
 import subprocess
 import threading
 
@@ -205,7 +204,6 @@ def test_read_only_mount(volume):
     volume.umount()
 
 
-@pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
 def test_qemu_img(mnt):
     image = mnt / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1G"], check=True)
@@ -221,7 +219,6 @@ def test_qemu_img(mnt):
     subprocess.run(["qemu-img", "compare", "-q", image, raw], check=True, timeout=120)
 
 
-@pytest.mark.skipif(not shutil.which("fio"), reason="fio is not installed")
 @pytest.mark.parametrize("bs", ["4k", "512", "1000-9000"])
 def test_fio_verify(mnt, tmp_path, bs):
     direct = bs != "1000-9000"
