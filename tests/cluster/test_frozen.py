@@ -1,66 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A node stands still with writes on their way; another takes its place; then it wakes up.
-
-What lies on the LUN is read by lun-witness, which shares no code with csvfs and holds no key.
-"""
+"""A node stands still with writes on their way; another takes its place; then it wakes up."""
 import errno
-import json
-import os
 
 import pytest
 
 from agents import Agent, errno_of
 from commands import slot, volume
 from harness import csvfs
-from harness.instance import BIN, MOUNT_POINT
+from harness.instance import MOUNT_POINT
+from late import WRITERS, keys, make, on_lun, texts
 from records import SIZE
 
 TAKE_OVER_S = 25
-WRITERS = 8
-CHUNK = 1 << 20
-
-
-def texts(word):
-    """A block's content for each writer, never seen before on the LUN."""
-    mark = os.urandom(8).hex()
-    return [f"{word} {mark} {number:02}\n".ljust(SIZE, ".") for number in range(WRITERS)]
-
-
-def block_of(path, content):
-    """Number of the block of a sparse file that has this content; searched for, so that no map of ours is believed."""
-    with open(path, "rb", buffering=0) as file:
-        position = 0
-        while True:
-            try:
-                position = os.lseek(file.fileno(), position, os.SEEK_DATA) // SIZE * SIZE
-            except OSError as error:
-                assert error.errno == errno.ENXIO
-                return None
-            found = os.pread(file.fileno(), CHUNK, position).find(content.encode())
-            if found >= 0:
-                return (position + found) // SIZE
-            position += CHUNK
-
-
-def witness(cluster, *words):
-    """The LUN's answer to a program that has nothing to do with csvfs."""
-    return cluster.node("n3").run([BIN / "lun-witness", cluster.lun, *map(str, words)], timeout=20).stdout
-
-
-def keys(cluster):
-    return json.loads(witness(cluster, "keys"))["keys"]
 
 
 @pytest.fixture
 def owner(cluster, place):
     """A process on n1 with an image of written blocks."""
     with Agent(cluster.node("n1"), seconds=TAKE_OVER_S) as agent:
-        agent.open("disk", f"{place}/disk.img", "O_RDWR|O_CREAT")
-        old = texts("old")
-        agent.pwrite("disk", "".join(old), 0)
-        agent.fsync("disk")
-        agent.blocks = [block_of(cluster.target.backing_file(1), text) for text in old]
-        assert None not in agent.blocks
+        agent.blocks = make(agent, cluster, f"{place}/disk.img")
         yield agent
 
 
@@ -73,10 +31,6 @@ def take_over(cluster, place):
         heir.pwrite("disk", "".join(new), 0)
         heir.fsync("disk")
     return new
-
-
-def on_lun(cluster, blocks):
-    return [witness(cluster, "read", block, 1) for block in blocks]
 
 
 def fenced_and_rejoined(cluster, before):

@@ -1,28 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The two failovers: a node killed outright, and a node frozen with writes queued, then thawed."""
-import json
-import subprocess
+import errno
+import re
 import time
+from datetime import datetime, timezone
 
+import late
+from agents import Agent, errno_of
+from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
 
-from .stage import BIN
 from .timeline import require
 
 RECOVERY_S = 60
 AROUND_RECORDS = 20
 BLOCK = 4096
-
-
-def witness(stage, *words):
-    """Output of the program that looks at the LUN without csvfs."""
-    argv = stage.cluster.node("n3").enter_words() + [str(BIN / "lun-witness"), stage.cluster.lun, *map(str, words)]
-    return subprocess.run(argv, stdout=subprocess.PIPE, check=True, timeout=30).stdout
-
-
-def registered_keys(stage):
-    """READ KEYS, from outside."""
-    return json.loads(witness(stage, "keys"))["keys"]
 
 
 def key_of(stage, node):
@@ -42,27 +34,59 @@ class Survivor:
 
     def __init__(self, stage, node):
         self.stage, self.node = stage, node
-        self.start = time.monotonic()
+        self.start, self.died = time.monotonic(), time.time()
+        self.resume_ms = None
 
     def wait_write(self):
-        """Ms from the death to the first acknowledged write."""
+        """Waits for the first acknowledged write; notes the ms from the death to it."""
         words = ["dd", f"if={self.stage.image}", f"of={self.stage.image}", f"bs={BLOCK}", "count=1",
                  "conv=notrunc,fsync", "oflag=direct", "status=none"]
         wait_until(f"a write to the VHD on {self.node}",
                    lambda: self.stage.cluster.node(self.node).run(words, check=False, timeout=RECOVERY_S).returncode == 0,
                    RECOVERY_S, every=0.02)
-        return (time.monotonic() - self.start) * 1000
+        self.resume_ms = (time.monotonic() - self.start) * 1000
 
 
-def split(stage, survivor, resume_ms):
-    """How the recovery's time divides, by the survivors' own account (docs/RECOVERY.md); ms."""
-    parts = [volume["recovery"] for node in ("n2", "n3") if node != stage.down
-             for volume in stage.adm(node, "status")["volumes"] if volume.get("recovery")]
-    require(parts, "no survivor tells of a recovery")
-    last = max(parts, key=lambda part: part["since"])
-    fence, replay = last["fence_ms"], last["replay_ms"]
-    return {"detect_ms": max(0.0, resume_ms - fence - replay), "fence_ms": fence, "replay_ms": replay,
-            "resume_ms": resume_ms}
+# What a survivor's csvlockd logs of a recovery (docs/RECOVERY.md).
+RECOVERY = {"out": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is out"),
+            "fenced": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is fenced"),
+            "replayed": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is replayed")}
+RECOVERER = re.compile(r"\(node (\S+)\) recovers")
+
+
+def recovery_times(text, victim, since):
+    """Wall clock in s of each step of the victim's recovery that the log tells after `since`, and who did it."""
+    times, by = {}, None
+    for line in text.splitlines():
+        for step, pattern in RECOVERY.items():
+            found = pattern.match(line)
+            if found and found[2] == victim:
+                when = datetime.fromisoformat(found[1]).replace(tzinfo=timezone.utc).timestamp()
+                if when >= since:
+                    times.setdefault(step, when)
+        found = RECOVERER.search(line)
+        if found and "out" in times and "replayed" not in times:
+            by = found[1]
+    return times, by
+
+
+def split(stage, victim, survivor):
+    """How the recovery's time divides, by the log of the survivor's csvlockd; ms from the death. And the recoverer."""
+    log = stage.cluster.node(survivor.node).dir / "csvlockd.log"
+    times, by = recovery_times(log.read_text(encoding="utf-8", errors="replace"), victim, survivor.died)
+    require(set(times) == set(RECOVERY) and by, f"{survivor.node} tells of {sorted(times)} in {victim}'s recovery, by {by}")
+    parts = {"detect_ms": (times["out"] - survivor.died) * 1000, "fence_ms": (times["fenced"] - times["out"]) * 1000,
+             "replay_ms": (times["replayed"] - times["fenced"]) * 1000, "resume_ms": survivor.resume_ms}
+    whole = sum(parts[name] for name in ("detect_ms", "fence_ms", "replay_ms"))
+    require(whole <= parts["resume_ms"], f"the VHD was written after {parts['resume_ms']:.0f} ms, {whole:.0f} ms is when"
+                                         f" {victim} was replayed")
+    return parts, by
+
+
+def say_parts(entry):
+    """For the timeline."""
+    return (f"detection {entry['detect_ms']:.0f} ms, fence {entry['fence_ms']:.0f} ms, replay {entry['replay_ms']:.0f} ms,"
+            f" first write after {entry['resume_ms']:.0f} ms")
 
 
 def restart(stage, node, last):
@@ -76,40 +100,81 @@ def restart(stage, node, last):
 
 
 def kill(stage, victim, survivor):
-    """Power gone: the survivor fences, replays, starts the VM again."""
+    """Power gone: the survivors fence and replay, one of them starts the VM again."""
     last = stage.log.last()
-    stage.down = victim
+    heir = Survivor(stage, survivor)
     stage.cluster.poweroff(victim)
-    resume_ms = Survivor(stage, survivor).wait_write()
-    entry = {"kind": "kill", **split(stage, survivor, resume_ms), "late_writes_refused": None}
-    stage.timeline.say(f"{victim} is dead; {survivor} writes the VHD after {resume_ms:.0f} ms (fence"
-                       f" {entry['fence_ms']:.0f}, replay {entry['replay_ms']:.0f})")
+    heir.wait_write()
+    parts, by = split(stage, victim, heir)
+    entry = {"kind": "kill", **parts, "late_writes_refused": None}
+    stage.timeline.say(f"{victim} is dead, {by} recovers it, {survivor} writes the VHD: {say_parts(entry)}")
     entry["guest_boot_ms"] = restart(stage, survivor, last)
     return entry
+
+
+class Late:
+    """Writes to an image of the victim's that are under way when it freezes."""
+
+    def __init__(self, stage, victim):
+        self.cluster = stage.cluster
+        self.path = f"{MOUNT_POINT}/late.img"
+        self.agent = Agent(self.cluster.node(victim), seconds=RECOVERY_S)
+        self.blocks = late.make(self.agent, self.cluster, self.path)
+        self.content = None
+
+    def begin(self):
+        """Threads that write without end."""
+        self.agent.write_behind("disk", late.texts("late"), True)
+
+    def take_over(self, survivor):
+        """The survivor writes the same blocks."""
+        self.content = late.texts("new")
+        with Agent(self.cluster.node(survivor), seconds=RECOVERY_S) as heir:
+            wait_until(f"{survivor} to get {self.path}",
+                       lambda: errno_of(heir.open, "disk", self.path, "O_RDWR") == 0, RECOVERY_S)
+            heir.pwrite("disk", "".join(self.content), 0)
+            heir.fsync("disk")
+
+    def refused(self):
+        """Whether every late write failed and none has reached the LUN; the victim must be awake."""
+        outcomes = self.agent.outcomes()
+        kept = late.on_lun(self.cluster, self.blocks) == self.content
+        require(len(outcomes) == late.WRITERS and set(outcomes) == {errno.EIO}, f"late writes ended with errno {outcomes}")
+        require(kept, "a late write of the frozen node has reached the LUN")
+        return True
+
+    def close(self):
+        """Ends the victim's process."""
+        self.agent.__exit__()
 
 
 def freeze(stage, victim, survivor):
     """A node stops with writes queued, is fenced, and wakes up: its late writes must not reach the LUN."""
     key = key_of(stage, victim)
-    require(key in registered_keys(stage), f"{victim}'s key {key} is not registered")
+    require(key in late.keys(stage.cluster), f"{victim}'s key {key} is not registered")
+    writes = Late(stage, victim)
+    writes.begin()
     last = stage.log.last()
-    stage.down = victim
+    heir = Survivor(stage, survivor)
     stage.cluster.freeze(victim)
-    resume_ms = Survivor(stage, survivor).wait_write()
-    entry = {"kind": "freeze", **split(stage, survivor, resume_ms)}
+    heir.wait_write()
+    parts, by = split(stage, victim, heir)
+    entry = {"kind": "freeze", **parts}
+    writes.take_over(survivor)
     stage.new_log()  # the frozen VM will wake up and complain in the old one
-    stage.timeline.say(f"{victim} is frozen; {survivor} writes the VHD after {resume_ms:.0f} ms")
+    stage.timeline.say(f"{victim} is frozen, {by} recovers it, {survivor} writes the VHD: {say_parts(entry)}")
     entry["guest_boot_ms"] = restart(stage, survivor, last)
     before = stage.log.last()
     stage.cluster.thaw(victim)
     wait_until(f"csvfs on {victim} to say fenced", lambda: state_of(stage, victim) == "fenced", RECOVERY_S)
-    require(key not in registered_keys(stage), f"{victim}'s key is still registered")
+    entry["late_writes_refused"] = writes.refused()
+    require(key not in late.keys(stage.cluster), f"{victim}'s key is still registered")
     stage.log.wait_records(AROUND_RECORDS, 30)
     require(stage.log.last() > before, "the new owner's guest has stopped")
-    entry["late_writes_refused"] = True
+    writes.close()
     # As an administrator would: the old VM's process is ended with all that holds the fenced mount, and the node rejoins.
     stage.cluster.kill(victim)
     stage.cluster.start(victim)
-    stage.timeline.say(f"{victim} is thawed: its csvfs says fenced, its key is gone, the VM on {survivor} goes on; {victim} has"
-                       f" rejoined")
+    stage.timeline.say(f"{victim} is thawed: its csvfs says fenced, {late.WRITERS} late writers got EIO, the blocks are"
+                       f" {survivor}'s, its key is gone, the VM on {survivor} goes on; {victim} has rejoined")
     return entry

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 
+from harness import csvfs
 from harness.instance import MOUNT_POINT
 from vm.paths import VERIFY
 
@@ -53,12 +54,22 @@ def run(stage, report, runs_on, reader):
     require(found["fsck_clean"] and check["clean"], "a filesystem is not clean")
 
 
+def once_more(stage, node):
+    """For who wants to play: the volume mounted on every node, the VM running on one."""
+    for each in stage.cluster.nodes:
+        csvfs.mount(each, stage.cluster.lun)
+        csvfs.wait_online(each)
+    stage.boot(node)
+
+
 def hints(stage):
     """What to try on the cluster that is left up."""
     print(f"""
-The cluster is up (CSV_CLUSTER={stage.cluster.instance.name}). Try:
+The cluster is up. Try:
   export CSV_CLUSTER={stage.cluster.instance.name}
   tests/cluster/node n1 csvadm status
+  tests/cluster/node n1 csvadm handle list
   tests/cluster/node n2 ls -l {MOUNT_POINT}
+  tests/cluster/node n1 csvadm migrate {VM} --to n2 --uri tcp:{stage.cluster.node("n2").address("mig")}
   tests/cluster/ctl kill n2
   make demo-stop""")

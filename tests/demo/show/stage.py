@@ -32,7 +32,6 @@ class Stage:
         self.cluster = Cluster("demo", nodes=3, lun_size="8G", token_ms=1000)
         self.log_dirs = []
         self.log = None
-        self.down = None  # node that is dead or frozen
 
     def up(self):
         """Cluster up, hooks installed, one log folder for all nodes."""

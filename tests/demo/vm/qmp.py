@@ -61,12 +61,13 @@ class Client(vm_launch.Qmp):
     def migrate(self, uri, at_pause=None, deadline_s=STATE_DEADLINE_S):
         """Migrates the VM away; at_pause() runs while it stands still before the switch-over.
 
-        Returns host times in ns: start, paused (pre-switchover), continued, completed.
+        Returns host times in ns: start, stopped (the guest), paused (pre-switchover), continued, completed.
         """
         self.events.clear()
         times = {"start": time.monotonic_ns()}
         self.execute("migrate", uri=uri)
         times["paused"] = self.wait_migration("pre-switchover", deadline_s=deadline_s)["host_ns"]
+        times["stopped"] = next(event["host_ns"] for event in self.events if event["event"] == "STOP")
         if at_pause:
             at_pause()
         times["continued"] = time.monotonic_ns()
