@@ -8,6 +8,7 @@
 #include "fs/handoff.h"
 #include "fs/lock/handoff.h"
 #include "fs/lock/lease.h"
+#include "fs/lock/vm.h"
 
 /* ---- handles ---------------------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ static enum csv_err handle_make(struct csv_freq *r, struct csv_iref ref)
 	h->flags = r->u.open.flags;
 	h->writable = (h->flags & O_ACCMODE) != O_RDONLY;
 	h->image = r->attr.flags & CSV_INODE_IMAGE;
-	h->pid = r->pid;
+	h->pid = csv_process_of(r->pid);
 	h->lease = r->lease;
 	r->lease = NULL;
 	h->file = r->file;

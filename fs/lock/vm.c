@@ -45,6 +45,22 @@ static bool process_stat(uint32_t pid, uint32_t *ppid, uint64_t *start)
 	return ok;
 }
 
+uint32_t csv_process_of(uint32_t tid)
+{
+	char path[64], line[128];
+	uint32_t pid = tid;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return tid;
+	while (fgets(line, sizeof(line), f) && sscanf(line, "Tgid: %u", &pid) != 1)
+		;
+	fclose(f);
+	return pid;
+}
+
 enum csv_err csv_vms_new(struct csv_vms **out)
 {
 	struct csv_vms *v = calloc(1, sizeof(*v));
@@ -136,9 +152,10 @@ enum csv_err csv_vm_set(struct csv_vms *v, uint32_t pid, const char *name)
 void csv_vm_of(struct csv_vms *v, uint32_t pid, char name[CSV_VMNAME_MAX + 1])
 {
 	uint64_t start = 0, first = 0;
-	uint32_t ppid = 0, p = pid;
+	uint32_t ppid = 0, p;
 	struct vm *vm = NULL;
 
+	pid = p = csv_process_of(pid);
 	pthread_mutex_lock(&v->mutex);
 	for (int i = 0; !vm && p > 0 && i < ANCESTORS_MAX; i++, p = ppid) {
 		if (!process_stat(p, &ppid, &start))
