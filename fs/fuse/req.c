@@ -312,19 +312,21 @@ void freq_reply_attr(struct csv_freq *r)
 	fuse_reply_attr(r->req, &st, 0);
 }
 
+static void at_least(struct timespec *t, struct timespec least)
+{
+	if (least.tv_sec > t->tv_sec || (least.tv_sec == t->tv_sec && least.tv_nsec > t->tv_nsec))
+		*t = least;
+}
+
 /* While an image is leased its times are its holder's. */
 static void lease_times(struct csv_freq *r)
 {
-	struct csv_lease l;
+	struct timespec mtime, ctime;
 
-	if (!csv_lease_held(r->m->leases, r->attr.ref, &l) || !l.mtime.tv_sec)
+	if (!csv_lease_times(r->m->leases, r->attr.ref, &mtime, &ctime))
 		return;
-	if (l.mtime.tv_sec > r->attr.mtime.tv_sec ||
-	    (l.mtime.tv_sec == r->attr.mtime.tv_sec && l.mtime.tv_nsec > r->attr.mtime.tv_nsec))
-		r->attr.mtime = l.mtime;
-	if (l.ctime.tv_sec > r->attr.ctime.tv_sec ||
-	    (l.ctime.tv_sec == r->attr.ctime.tv_sec && l.ctime.tv_nsec > r->attr.ctime.tv_nsec))
-		r->attr.ctime = l.ctime;
+	at_least(&r->attr.mtime, mtime);
+	at_least(&r->attr.ctime, ctime);
 }
 
 enum csv_err freq_lease(struct csv_freq *r)

@@ -77,11 +77,16 @@ bool csv_lease_is_own(const struct csv_leases *ls, const struct csv_lease *l)
 
 /* ---- who has it ------------------------------------------------------------------ */
 
-static bool holder_lives(struct csv_leases *ls, const struct csv_lease *l)
+static bool holder_lives(const struct csv_leases *ls, const struct csv_lease *l)
 {
 	if (l->mode == CSV_LEASE_NONE || csv_lease_is_own(ls, l))
 		return false;
 	return ls->cfg.alive && ls->cfg.alive(ls->cfg.arg, l->slot, l->incarnation);
+}
+
+bool csv_lease_alive(const struct csv_leases *ls, const struct csv_lease *l)
+{
+	return csv_lease_is_own(ls, l) || holder_lives(ls, l);
 }
 
 static enum csv_err refuse(struct csv_leases *ls, const struct csv_lease *l, const char *vm, struct csv_why *why)
@@ -381,6 +386,22 @@ bool csv_lease_held(struct csv_leases *ls, struct csv_iref image, struct csv_lea
 		*l = im->l;
 	pthread_mutex_unlock(&ls->mutex);
 	return held;
+}
+
+bool csv_lease_times(struct csv_leases *ls, struct csv_iref image, struct timespec *mtime, struct timespec *ctime)
+{
+	struct lease_image *im;
+	bool have;
+
+	pthread_mutex_lock(&ls->mutex);
+	im = csv_lease_find(ls, image.ino, false);
+	have = im && (im->state == LEASE_HELD || im->state == LEASE_GIVING) && im->l.mtime.tv_sec;
+	if (have) {
+		*mtime = im->l.mtime;
+		*ctime = im->l.ctime;
+	}
+	pthread_mutex_unlock(&ls->mutex);
+	return have;
 }
 
 /* ---- life -------------------------------------------------------------------------------- */

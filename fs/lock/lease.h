@@ -61,12 +61,17 @@ uint64_t csv_lease_epoch(const struct csv_lease_ref *ref);
 /* True if this mount holds the image's lease; *l (may be NULL) gets it. */
 bool csv_lease_held(struct csv_leases *ls, struct csv_iref image, struct csv_lease *l);
 
+/* True if what a lease block says names a mount that lives, this one included. */
+bool csv_lease_alive(const struct csv_leases *ls, const struct csv_lease *l);
+
 /*
  * Times of a leased image are its holder's: kept by csv_data; journalled into the lease block once a second and at a
  * full fsync, by this; at close into the inode.  No lock is needed.  NOENT: the image is not leased here, times go into
  * the inode as usual.  *tid: transaction to commit for durability, 0: nothing was pending.
  */
 enum csv_err csv_lease_sync_times(struct csv_leases *ls, struct csv_file *file, uint64_t *tid);
+/* Times of an image whose lease is ours, also while it is being given back: at least those. False: the inode's are right. */
+bool csv_lease_times(struct csv_leases *ls, struct csv_iref image, struct timespec *mtime, struct timespec *ctime);
 /* The times in memory became the lease's (note), or the inode's were set by hand and are to stay (forget). */
 void csv_lease_note_times(struct csv_leases *ls, struct csv_iref image, struct timespec mtime);
 void csv_lease_forget_times(struct csv_leases *ls, struct csv_iref image);

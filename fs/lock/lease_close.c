@@ -127,26 +127,19 @@ enum csv_err csv_times_before_flush(void *arg, struct csv_fs *fs, struct csv_res
 
 /* ---- giving back -------------------------------------------------------------------- */
 
-/* What the inode has to be told, if anything. */
-static bool times_of(struct lease_image *im, struct timespec *mtime)
+/* What the inode has to be told, if anything. Stays pending, and is seen by stat, until the inode has it (settle). */
+static bool times_of(struct lease_image *im, struct csv_file *file, struct timespec *mtime)
 {
-	struct csv_data *d = im->ls->cfg.data;
-	struct csv_file *file;
+	struct timespec pending;
 	bool have;
 
 	pthread_mutex_lock(&im->ls->mutex);
 	have = im->times;
 	*mtime = im->l.mtime;
 	pthread_mutex_unlock(&im->ls->mutex);
-	if (d && csv_file_get(d, im->image, &file) == CSV_OK) {
-		struct timespec pending;
-
-		if (csv_file_times_pending(file, &pending)) {
-			*mtime = pending;
-			have = true;
-			csv_file_times_settled(file, pending);
-		}
-		csv_file_put(d, file);
+	if (file && csv_file_times_pending(file, &pending)) {
+		*mtime = pending;
+		have = true;
 	}
 	return have;
 }
@@ -205,6 +198,7 @@ static enum csv_err give_back(struct lease_image *im)
 	struct csv_leases *ls = im->ls;
 	struct timespec mtime = { 0 };
 	enum csv_err err = csv_fs_state(ls->cfg.fs);
+	struct csv_file *file = NULL;
 	bool times;
 
 	if (err)
@@ -213,8 +207,14 @@ static enum csv_err give_back(struct lease_image *im)
 	err = csv_hold(im->owner, csv_res(CSV_RES_INODE, im->image.ino), CSV_EX);
 	if (err)
 		return err;
-	times = times_of(im, &mtime);
+	if (ls->cfg.data && csv_file_get(ls->cfg.data, im->image, &file))
+		file = NULL;
+	times = times_of(im, file, &mtime);
 	err = write_back(im, times, mtime);
+	if (file && times && !err)
+		csv_file_times_settled(file, mtime);
+	if (file)
+		csv_file_put(ls->cfg.data, file);
 	if (!err && ls->cfg.given_back)
 		ls->cfg.given_back(ls->cfg.arg, im->image);
 	return err;
