@@ -17,6 +17,8 @@ const struct csv_command csv_commands[] = {
 	{ "handle", "list", "[--vm V]", "open VHDs on this node", csv_cmd_handle_list },
 	{ "vhd", "create", "PATH --size S [--type fixed]", "make a VHD on a mounted volume", csv_cmd_vhd_create },
 	{ "vhd", "info", "PATH", "type, sizes and lease of a VHD", csv_cmd_vhd_info },
+	{ "vhd", "mark", "PATH", "make a closed file an image: one VM at a time may write it", csv_cmd_vhd_mark },
+	{ "vhd", "unmark", "PATH", "make a closed image a plain file again", csv_cmd_vhd_unmark },
 	{ "handoff", "prepare", "--vm V|--pid P|PATH... --to NODE [--definition PATH [--launch [--uri tcp:IP]]]",
 	  "get a VM's disks ready to move to a node", csv_cmd_handoff_prepare },
 	{ "handoff", "commit", "ID", "move them, all at once; exit code 10: they stayed here", csv_cmd_handoff_commit },

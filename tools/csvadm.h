@@ -48,6 +48,8 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c);
 enum csv_err csv_cmd_handle_list(struct csv_call *c);
 enum csv_err csv_cmd_vhd_create(struct csv_call *c);
 enum csv_err csv_cmd_vhd_info(struct csv_call *c);
+enum csv_err csv_cmd_vhd_mark(struct csv_call *c);
+enum csv_err csv_cmd_vhd_unmark(struct csv_call *c);
 enum csv_err csv_cmd_handoff_prepare(struct csv_call *c);
 enum csv_err csv_cmd_handoff_commit(struct csv_call *c);
 enum csv_err csv_cmd_handoff_abort(struct csv_call *c);

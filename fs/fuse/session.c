@@ -73,6 +73,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.flock = op_flock,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
+	.ioctl = op_ioctl,
 };
 
 /* ---- mount ------------------------------------------------------------------------- */

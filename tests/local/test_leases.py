@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Images: one VM writes, others are refused (H2), also on one node."""
 import errno
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+
+from conftest import ROOT
 
 HOLD = """
 import os, sys
@@ -168,3 +172,114 @@ def test_unlink_while_leased(mnt, image, holder):
     os.unlink(image)
     assert os.listdir(mnt) == []
     holder.close()
+
+
+def vhd(volume, verb, path, code=0):
+    """csvadm vhd VERB PATH."""
+    done = volume.csvadm("--json", "vhd", verb, path, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_all_threads_are_one_vm(mnt):
+    """FUSE names the thread that asks; a VM is a process."""
+    path = mnt / "disk.img"
+    fd = os.open(path, os.O_CREAT | os.O_RDWR)
+    results = []
+
+    def again():
+        try:
+            results.append(os.open(path, os.O_RDWR))
+        except OSError as e:
+            results.append(e)
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    thread.join()
+    assert isinstance(results[0], int), results
+    os.close(results[0])
+    os.close(fd)
+
+
+def test_mark_makes_an_image_of_any_name(volume, mnt):
+    path = mnt / "disk"
+    path.write_bytes(b"content")
+    assert vhd(volume, "info", path)["image"] is False
+    a, b = os.open(path, os.O_RDWR), Holder(path)
+    error = vhd(volume, "mark", path, code=3)["error"]
+    assert "open" in error["message"]
+    os.close(a)
+    b.close()
+    marked = eventually_marked(volume, path)
+    assert marked["image"] is True and marked["lease"]["mode"] == "none"
+    holder = Holder(path)
+    busy(os.open, path, os.O_RDWR)
+    held = vhd(volume, "info", path)["lease"]
+    assert held["mode"] == "exclusive" and held["epoch"] == 1 and held["alive"] is True
+    assert held["vm"].startswith(f"{holder.proc.pid}:")
+    vhd(volume, "unmark", path, code=3)
+    holder.close()
+    assert path.read_bytes() == b"content"
+
+
+def eventually_marked(volume, path):
+    """The end of a close reaches csvfs a moment after close(2) has returned."""
+    for _ in range(200):
+        done = volume.csvadm("--json", "vhd", "mark", path, check=False)
+        if done.returncode != 3:
+            break
+        time.sleep(0.01)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_unmark_gives_the_lease_block_back(volume, mnt):
+    path = mnt / "disk.img"
+    path.write_bytes(bytes(8192))
+    for _ in range(200):
+        done = volume.csvadm("--json", "vhd", "unmark", path, check=False)
+        if done.returncode != 3:
+            break
+        time.sleep(0.01)
+    plain = json.loads(done.stdout)
+    assert plain["image"] is False and plain["lease"] is None
+    holders = [Holder(path), Holder(path)]  # not exclusive any more
+    for holder in holders:
+        holder.close()
+
+
+def test_a_rename_changes_no_flag(volume, mnt):
+    (mnt / "disk.tmp").write_bytes(b"x")
+    os.rename(mnt / "disk.tmp", mnt / "disk.vhd")
+    assert vhd(volume, "info", mnt / "disk.vhd")["image"] is False
+
+
+def test_vhd_create_makes_an_image_of_any_name(volume, mnt, tmp_path):
+    done = volume.csvadm("--json", "vhd", "create", mnt / "disk", "--size", "1M")
+    made = json.loads(done.stdout)
+    assert made["image"] is True and made["extents"] >= 1 and made["type"] == "fixed"
+    error = json.loads(volume.csvadm("--json", "vhd", "create", tmp_path / "disk", "--size", "1M", check=False).stdout)["error"]
+    assert "csvfs" in error["message"] and not (tmp_path / "disk").exists()
+
+
+def test_image_of_others_and_of_nothing(volume, mnt):
+    assert vhd(volume, "mark", mnt / "nothing", code=4)["error"]["code"] == "noent"
+    (mnt / "dir.vhd").mkdir()
+    vhd(volume, "mark", mnt / "dir.vhd", code=2)
+
+
+def test_vm_launch_refuses_what_is_no_image(volume, mnt, tmp_path):
+    """A disk without a lease could be written by two VMs."""
+    (mnt / "disk").write_bytes(bytes(1 << 20))
+    definition = mnt / "vm.ini"
+    definition.write_text("[vm]\nname = vm1\nmemory = 64\ncpus = 1\naccel = tcg\n[disk 0]\npath = disk\nformat = raw\n")
+
+    def launch():
+        env = dict(os.environ, CSV_RUN_DIR=str(tmp_path), CSV_VM_LOG_DIR=str(tmp_path), CSV_QEMU="/bin/false")
+        return subprocess.run([ROOT / "migrate/hook/vm-launch", definition, "-"], env=env, check=False, timeout=60,
+                              capture_output=True, text=True)
+
+    refused = launch()
+    assert refused.returncode == 2 and "no image" in refused.stderr and "vhd mark" in refused.stderr
+    eventually_marked(volume, mnt / "disk")
+    assert "no image" not in launch().stderr

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * csvadm vhd create, vhd info: fixed VHDs.  A fixed VHD is the disk's bytes followed
- * by one footer of 512 bytes, big-endian (Virtual Hard Disk Image Format
- * Specification 1.0, "Hard Disk Footer Format").  The space is preallocated
- * unwritten, so that any size takes milliseconds and reads as zeros.
+ * csvadm vhd create, info, mark, unmark: fixed VHDs, and which files are images.  A fixed VHD is the disk's bytes
+ * followed by one footer of 512 bytes, big-endian (Virtual Hard Disk Image Format Specification 1.0, "Hard Disk Footer
+ * Format").  The space is preallocated unwritten, so that any size takes milliseconds and reads as zeros.
  */
 #include <endian.h>
 #include <errno.h>
@@ -17,6 +16,7 @@
 
 #include "lib/env.h"
 #include "tools/csvadm.h"
+#include "tools/image.h"
 
 #define SECTOR 512u
 #define VHD_EPOCH 946684800 /* 2000-01-01 00:00:00 UTC in Unix time */
@@ -149,37 +149,32 @@ static enum csv_err parse_create(struct csv_call *c, const char **path, uint64_t
 	return CSV_OK;
 }
 
-enum csv_err csv_cmd_vhd_create(struct csv_call *c)
+/*
+ * An empty file that is an image, whatever its name: the flag decides whether its writers exclude each other. Negative:
+ * *err says why not, and nothing is there.
+ */
+static int make_image(struct csv_call *c, const char *path, enum csv_err *err)
 {
-	const char *path = NULL;
-	struct stat st;
-	uint64_t size = 0;
-	enum csv_err err = parse_create(c, &path, &size);
-	struct csv_env *env = csv_env_system();
-	uint64_t start = env->mono_ns(env);
+	struct csv_ioctl_image image;
 	int fd;
 
-	if (err)
-		return err;
+	*err = csv_image_ask(path, CSV_IMAGE_INFO, &image, &c->why);
+	if (*err != CSV_OK && *err != CSV_NOENT)
+		return -1;
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return csv_fail(&c->why, csv_err_from_errno(errno), errno == EEXIST ? "take another name" : "", "%s",
+	if (fd < 0) {
+		*err = csv_fail(&c->why, csv_err_from_errno(errno), errno == EEXIST ? "take another name" : "", "%s",
 				strerror(errno));
-	err = fill(c, fd, size);
-	if (!err && fstat(fd, &st))
-		err = csv_err_from_errno(errno);
-	close(fd);
-	if (err) {
-		unlink(path);
-		return err;
+		return -1;
 	}
-	c->result = json_object();
-	csv_out_str(c->result, "path", path);
-	csv_out_str(c->result, "type", "fixed");
-	csv_out_u64(c->result, "virtual_size", size);
-	csv_out_u64(c->result, "allocated", (uint64_t)st.st_blocks * 512);
-	json_object_set_new(c->result, "elapsed_ms", json_real((double)(env->mono_ns(env) - start) / 1e6));
-	return CSV_OK;
+	close(fd); /* marked while nobody has it open */
+	*err = csv_image_ask(path, CSV_IMAGE_MARK, &image, &c->why);
+	fd = *err ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	if (!*err && fd < 0)
+		*err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
+	if (*err)
+		unlink(path);
+	return fd;
 }
 
 /* "fixed", "dynamic", "differencing" by the footer; "raw" without a sound one. */
@@ -196,20 +191,21 @@ static const char *type_of(int fd, uint64_t size, uint64_t *virtual_size)
 	return be32toh(f.type) == 2 ? "fixed" : be32toh(f.type) == 3 ? "dynamic" : "differencing";
 }
 
-enum csv_err csv_cmd_vhd_info(struct csv_call *c)
+/* What `vhd info` says; reading needs no lease. */
+static enum csv_err describe(struct csv_call *c, const char *path)
 {
+	struct csv_ioctl_image image;
 	uint64_t virtual_size;
 	struct stat st;
 	const char *type;
+	enum csv_err err = csv_image_ask(path, CSV_IMAGE_INFO, &image, &c->why);
 	int fd;
 
-	if (c->argc != 2)
-		return csv_usage(c, "a path is needed");
-	c->what = c->argv[1];
-	fd = open(c->what, O_RDONLY | O_CLOEXEC);
+	if (err)
+		return err;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st)) {
-		enum csv_err err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
-
+		err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return err;
@@ -217,9 +213,73 @@ enum csv_err csv_cmd_vhd_info(struct csv_call *c)
 	type = type_of(fd, (uint64_t)st.st_size, &virtual_size);
 	close(fd);
 	c->result = json_object();
-	csv_out_str(c->result, "path", c->what);
+	csv_out_str(c->result, "path", path);
 	csv_out_str(c->result, "type", type);
 	csv_out_u64(c->result, "virtual_size", virtual_size);
 	csv_out_u64(c->result, "allocated", (uint64_t)st.st_blocks * 512);
+	csv_image_json(c->result, &image);
 	return CSV_OK;
+}
+
+enum csv_err csv_cmd_vhd_create(struct csv_call *c)
+{
+	const char *path = NULL;
+	uint64_t size = 0;
+	enum csv_err err = parse_create(c, &path, &size);
+	struct csv_env *env = csv_env_system();
+	uint64_t start = env->mono_ns(env);
+	double elapsed;
+	int fd;
+
+	if (err)
+		return err;
+	fd = make_image(c, path, &err);
+	if (fd < 0)
+		return err;
+	err = fill(c, fd, size);
+	close(fd);
+	if (err) {
+		unlink(path);
+		return err;
+	}
+	elapsed = (double)(env->mono_ns(env) - start) / 1e6;
+	err = describe(c, path);
+	if (!err)
+		json_object_set_new(c->result, "elapsed_ms", json_real(elapsed));
+	return err;
+}
+
+static enum csv_err one_path(struct csv_call *c)
+{
+	if (c->argc != 2)
+		return csv_usage(c, "a path is needed");
+	c->what = c->argv[1];
+	return CSV_OK;
+}
+
+enum csv_err csv_cmd_vhd_info(struct csv_call *c)
+{
+	enum csv_err err = one_path(c);
+
+	return err ? err : describe(c, c->what);
+}
+
+static enum csv_err change(struct csv_call *c, uint32_t op)
+{
+	struct csv_ioctl_image image;
+	enum csv_err err = one_path(c);
+
+	if (!err)
+		err = csv_image_ask(c->what, op, &image, &c->why);
+	return err ? err : describe(c, c->what);
+}
+
+enum csv_err csv_cmd_vhd_mark(struct csv_call *c)
+{
+	return change(c, CSV_IMAGE_MARK);
+}
+
+enum csv_err csv_cmd_vhd_unmark(struct csv_call *c)
+{
+	return change(c, CSV_IMAGE_UNMARK);
 }
