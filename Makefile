@@ -149,6 +149,7 @@ build-check:
 check: setup
 	@$(MAKE) --no-print-directory build-check
 	@$(MAKE) --no-print-directory guest
+	@tests/leftovers --before
 	@tests/run includes=cmd:tools/dev/check-includes style=cmd:tools/dev/check-style \
 		unit=cmocka:build/tests/unit sim=cmocka:build/tests/sim crash=cmocka:build/tests/crash \
 		bugs-sim=cmocka:build/bugs/tests/sim bugs-crash=cmocka:build/bugs/tests/crash \

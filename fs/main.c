@@ -177,6 +177,14 @@ static int run(const struct csv_mount_opts *opts, struct signals *s)
 	return csv_err_exit(err == CSV_OK ? closed : err);
 }
 
+/* NULL: standard error. */
+static const char *log_of(const struct csv_mount_opts *opts)
+{
+	const char *log = opts->log ? opts->log : getenv("CSV_LOG");
+
+	return log || opts->foreground ? log : DEFAULT_LOG;
+}
+
 int main(int argc, char **argv)
 {
 	struct csv_mount_opts opts;
@@ -196,7 +204,7 @@ int main(int argc, char **argv)
 	}
 	if (!opts.foreground)
 		go_background();
-	csv_log_open("csvfs", opts.log ? opts.log : opts.foreground ? NULL : DEFAULT_LOG, CSV_LOG_INFO);
+	csv_log_open("csvfs", log_of(&opts), CSV_LOG_INFO);
 	block_signals(&s.set);
 	return run(&opts, &s);
 }
