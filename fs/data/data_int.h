@@ -23,7 +23,8 @@ struct csv_file {
 	bool dirty;		  /* answered writes that no flush has covered */
 	uint64_t dirty_gen;	  /* device generation before the first of them */
 	uint64_t dirty_seq;	  /* d->write_seq of the last of them */
-	_Atomic uint64_t err_seq; /* grows each time writes were lost */
+	_Atomic uint64_t err_seq;  /* grows each time writes were lost */
+	_Atomic uint64_t err_told; /* err_seq up to which some handle has been told */
 	bool mtime_pending;
 	struct timespec mtime;
 };
@@ -35,7 +36,8 @@ struct csv_data {
 	struct csv_list hash[FILE_HASH];
 	unsigned lingering;	    /* files in it that nobody uses, but with unflushed writes; lock */
 	_Atomic uint64_t write_seq; /* writes answered */
-	_Atomic uint64_t flush_seq; /* all up to this one are covered by a flush that counts */
+	/* All up to this one are covered by a flush, or its failure to count is in their files' err_seq by now. */
+	_Atomic uint64_t flush_seq;
 	_Atomic uint64_t reads, writes, bytes_read, bytes_written, converted, flushes;
 };
 
@@ -54,6 +56,8 @@ void file_lost_all(struct csv_data *d, uint64_t generation);
 void file_drop_all(struct csv_data *d);
 
 /* ---- io_sync.c ---- */
+/* Commits and flushes for a sync, or for a write with `sync` that has been done; ends the request. */
+void sync_start(struct csv_data_req *req);
 void csv_data_attach(struct csv_data *d);
 
 /* ---- xfer.c ---- */

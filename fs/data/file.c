@@ -175,7 +175,12 @@ void csv_file_note_tid(struct csv_file *f, uint64_t tid)
 
 uint64_t csv_file_err_now(const struct csv_file *f)
 {
-	return atomic_load(&f->err_seq);
+	return atomic_load(&f->err_told);
+}
+
+bool csv_file_err_untold(const struct csv_file *f)
+{
+	return atomic_load(&f->err_seq) != atomic_load(&f->err_told);
 }
 
 /* ---- I/O in flight ---------------------------------------------------------- */
@@ -257,9 +262,10 @@ void file_flushed(struct csv_data *d, uint64_t seq, uint64_t generation)
 {
 	uint64_t old = atomic_load(&d->flush_seq);
 
+	/* First the losses, then the number by which others pass their own flush over. */
+	each(d, flushed_one, seq, generation);
 	while (old < seq && !atomic_compare_exchange_weak(&d->flush_seq, &old, seq))
 		;
-	each(d, flushed_one, seq, generation);
 }
 
 static void lost_one(struct csv_file *f, uint64_t generation, uint64_t unused)

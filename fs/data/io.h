@@ -11,7 +11,8 @@
  *
  * J4: a write counts as unflushed from its answer until a flush that began later has succeeded
  * with the device's generation as it was before the write was submitted.  If the generation
- * has changed, its file's next csv_data_sync() through each handle fails, once.
+ * has changed, its file's next csv_data_sync() through each handle fails, once; so do all
+ * that began before that one's answer, and every write with `sync` that had begun.
  */
 #ifndef CSV_DATA_IO_H
 #define CSV_DATA_IO_H
@@ -51,8 +52,13 @@ void csv_file_bury(struct csv_data *d, struct csv_iref ref, bool gone);
 
 /* The caller changed the file by transaction `tid`: its next sync has to commit it. */
 void csv_file_note_tid(struct csv_file *f, uint64_t tid);
-/* Where a new handle's account of lost writes begins: csv_data_req.err_seen of its requests. */
+/*
+ * Where a new handle's account of lost writes begins: csv_data_req.err_seen of its requests. A loss that no handle has
+ * been told of is told to the new one too.
+ */
 uint64_t csv_file_err_now(const struct csv_file *f);
+/* Writes were lost and no handle has been told yet. What is so must stay here, where its owner will ask. */
+bool csv_file_err_untold(const struct csv_file *f);
 
 /*
  * Times of writes that needed no transaction live in memory until somebody journals them.  overlay: attributes as this
@@ -74,6 +80,8 @@ struct csv_data_req {
 	size_t len;
 	void *buf;     /* contiguous, len bytes; aligned to 4096 avoids a copy. A read may scribble beyond its result */
 	bool append;   /* off is the end of file at the time */
+	bool sync;     /* O_SYNC, O_DSYNC: the write is answered once it is durable; IO: it may be lost, whatever happens
+			  to the handle's account */
 	bool map_only; /* the caller holds inode PR only (leased image): if the map or size would have to change,
 			  done(CSV_WAIT) at once, nothing written; the caller takes EX and runs it again */
 	_Atomic uint64_t *err_seen; /* sync: the handle's account of lost writes, see csv_file_err_now(); NULL: no handle */
@@ -87,6 +95,8 @@ struct csv_data_req {
 	struct csv_work work;
 	struct csv_xfer *xfer;
 	uint64_t generation;
+	uint64_t err_from;  /* losses that were known (sync: told) when it began */
+	uint64_t flush_seq; /* what the flush of a sync will cover */
 	struct csv_commit_wait commit;
 	struct csv_io io;
 	_Atomic int err;

@@ -6,12 +6,29 @@
  */
 #include "fs/data/data_int.h"
 
-/* True once for each handle. */
+/* A handle's account is behind: it is told of all losses up to `now`. */
+static void tell(struct csv_file *f, uint64_t now)
+{
+	uint64_t told = atomic_load(&f->err_told);
+
+	while (told < now && !atomic_compare_exchange_weak(&f->err_told, &told, now))
+		;
+}
+
+/*
+ * True once for each handle, and for all of its syncs that began before it was told: of several that wait for the same
+ * flush the first to end may not take the error for all.  A write tells of itself alone: the handle's earlier ones are
+ * its fsync's.  Without a handle there is nobody to tell.
+ */
 static bool lost_since(struct csv_data_req *req)
 {
 	uint64_t now = atomic_load(&req->file->err_seq);
 
-	return req->err_seen && atomic_exchange(req->err_seen, now) != now;
+	if (!req->sync && !req->err_seen)
+		return false;
+	if (!req->sync && atomic_exchange(req->err_seen, now) != now)
+		tell(req->file, now);
+	return now != req->err_from;
 }
 
 static void sync_part_done(struct csv_data_req *req, enum csv_err err)
@@ -41,7 +58,7 @@ static void flush_done(struct csv_io *io, enum csv_err err)
 	/* A flush that failed covers nothing; the writes stay unflushed and may be flushed by the next (the caller
 	 * knows). */
 	if (err == CSV_OK)
-		file_flushed(d, req->off, csv_bdev_generation(d->fs->dev));
+		file_flushed(d, req->flush_seq, csv_bdev_generation(d->fs->dev));
 	sync_part_done(req, err);
 }
 
@@ -54,15 +71,13 @@ static void start_flush(struct csv_data_req *req)
 	csv_bdev_submit(d->fs->dev, &req->io);
 }
 
-void csv_data_sync(struct csv_data *d, struct csv_data_req *req, bool datasync)
+void sync_start(struct csv_data_req *req)
 {
+	struct csv_data *d = req->d;
 	struct csv_fs *fs = d->fs;
 	struct csv_file *f = req->file;
 	enum csv_err err = csv_fs_state(fs);
 
-	req->d = d;
-	req->result = 0;
-	req->datasync = datasync;
 	if (err != CSV_OK || fs->readonly) {
 		req->done(req, err);
 		return;
@@ -73,17 +88,26 @@ void csv_data_sync(struct csv_data *d, struct csv_data_req *req, bool datasync)
 	req->commit.fn = commit_done;
 	atomic_store(&req->err, CSV_OK);
 	atomic_store(&req->parts, 1);
-	/* What this flush will cover: kept in off, which a sync has no other use for. */
-	req->off = atomic_load(&d->write_seq);
+	req->flush_seq = atomic_load(&d->write_seq);
 	if (req->commit.tid && !csv_journal_is_durable(fs, req->commit.tid)) {
 		atomic_fetch_add(&req->parts, 1);
 		csv_journal_commit_async(fs, &req->commit);
 	}
-	if (req->off > atomic_load(&d->flush_seq)) {
+	if (req->flush_seq > atomic_load(&d->flush_seq)) {
 		atomic_fetch_add(&req->parts, 1);
 		start_flush(req);
 	}
 	sync_part_done(req, CSV_OK);
+}
+
+void csv_data_sync(struct csv_data *d, struct csv_data_req *req, bool datasync)
+{
+	req->d = d;
+	req->result = 0;
+	req->datasync = datasync;
+	req->sync = false;
+	req->err_from = req->err_seen ? atomic_load(req->err_seen) : 0;
+	sync_start(req);
 }
 
 /* ---- the mount ------------------------------------------------------------------- */

@@ -20,7 +20,10 @@ void write_end(struct csv_data_req *req, enum csv_err err)
 	atomic_fetch_add_explicit(&d->bytes_written, req->result, memory_order_relaxed);
 	csv_span_unlock(&f->spans, &req->span);
 	file_end(f);
-	req->done(req, err);
+	if (err == CSV_OK && req->sync)
+		sync_start(req);
+	else
+		req->done(req, err);
 }
 
 static void write_landed(struct csv_xfer *x, enum csv_err err)
@@ -149,6 +152,7 @@ void csv_data_write(struct csv_data *d, struct csv_data_req *req)
 	req->xfer = NULL;
 	req->result = 0;
 	req->tid = 0;
+	req->err_from = atomic_load(&req->file->err_seq);
 	err = req->len ? write_check(req) : CSV_OK;
 	if (err != CSV_OK || req->len == 0) {
 		req->done(req, err);

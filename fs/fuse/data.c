@@ -100,13 +100,6 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fus
 
 /* ---- write ------------------------------------------------------------------------------- */
 
-static void sync_done(struct csv_data_req *req, enum csv_err err)
-{
-	if (err == CSV_OK)
-		csv_handle_note_io(of_data(req)->handle);
-	freq_end(of_data(req), err);
-}
-
 static void reply_write(struct csv_freq *r)
 {
 	fuse_reply_write(r->req, r->u.io.result);
@@ -123,12 +116,6 @@ static void write_done(struct csv_data_req *req, enum csv_err err)
 	}
 	r->ctx.need = req->ctx.need;
 	r->ctx.need_ino = 0;
-	if (err == CSV_OK && r->u.io.sync) {
-		r->u.io.result = req->result;
-		req->done = sync_done;
-		csv_data_sync(r->m->data, req, r->u.io.datasync);
-		return;
-	}
 	r->u.io.result = req->result;
 	if (err == CSV_OK)
 		csv_handle_note_io(r->handle);
@@ -191,12 +178,18 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off
 	/* The flags of the moment: fcntl(2) changes O_APPEND. The kernel does not sync after direct writes. */
 	r->data.append = fi->flags & O_APPEND;
 	r->u.io.full = r->data.append;
-	r->u.io.sync = fi->flags & O_DSYNC;
-	r->u.io.datasync = (fi->flags & O_SYNC) != O_SYNC;
+	r->data.sync = fi->flags & O_DSYNC; /* O_SYNC has that bit too */
 	freq_start(r);
 }
 
 /* ---- fsync ------------------------------------------------------------------------------- */
+
+static void sync_done(struct csv_data_req *req, enum csv_err err)
+{
+	if (err == CSV_OK)
+		csv_handle_note_io(of_data(req)->handle);
+	freq_end(of_data(req), err);
+}
 
 static enum csv_err fsync_body(struct csv_freq *r)
 {

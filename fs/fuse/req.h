@@ -83,7 +83,6 @@ struct csv_freq {
 		} dir;
 		struct {
 			bool full;             /* second try: EX and groups */
-			bool sync;             /* O_SYNC or O_DSYNC */
 			bool datasync;
 			size_t result;
 		} io;

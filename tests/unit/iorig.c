@@ -16,11 +16,90 @@ struct lag_dev {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stop;
+	bool stop, halted;
 	uint64_t rng;
 	unsigned n;
 	struct csv_io *todo[LAG_MAX];
+
+	pthread_mutex_t cache_lock; /* covers all below */
+	unsigned char *cache;	    /* as large as the device, only cached sectors count; NULL: there is no cache */
+	bool *cached;		    /* by sector of 512 bytes */
+	bool lose_at_flush;
 };
+
+/* ---- its write cache ---- */
+
+#define SECTOR 512u
+
+static void cache_write_back(struct lag_dev *l, uint64_t from, uint64_t to)
+{
+	for (uint64_t s = from, n; s < to; s += n) {
+		for (n = 0; s + n < to && l->cached[s + n]; n++)
+			l->cached[s + n] = false;
+		if (n)
+			assert_ok(csv_bdev_write(l->below, s * SECTOR, l->cache + s * SECTOR, n * SECTOR, 0));
+		n = n ? n : 1;
+	}
+}
+
+static void cache_drop(struct lag_dev *l)
+{
+	memset(l->cached, 0, l->dev.geo.size / SECTOR);
+	csv_bdev_generation_bump(&l->dev);
+}
+
+/* One part of a request: `len` bytes at `off`, `mem` the caller's. */
+static void cache_part(struct lag_dev *l, enum csv_io_op op, uint64_t off, unsigned char *mem, size_t len)
+{
+	if (op == CSV_IO_READ)
+		assert_ok(csv_bdev_read(l->below, off, mem, len));
+	for (size_t i = 0; i < len; i += SECTOR) {
+		uint64_t s = (off + i) / SECTOR;
+
+		if (op == CSV_IO_WRITE) {
+			memcpy(l->cache + s * SECTOR, mem + i, SECTOR);
+			l->cached[s] = true;
+		} else if (l->cached[s]) {
+			memcpy(mem + i, l->cache + s * SECTOR, SECTOR);
+		}
+	}
+}
+
+static void cache_do(struct lag_dev *l, struct csv_io *io)
+{
+	uint64_t off = io->off;
+
+	if (io->op == CSV_IO_FLUSH) {
+		if (l->lose_at_flush)
+			cache_drop(l);
+		l->lose_at_flush = false;
+		cache_write_back(l, 0, l->dev.geo.size / SECTOR);
+		return;
+	}
+	for (int i = 0; i < io->niov; i++) {
+		cache_part(l, io->op, off, io->iov[i].iov_base, io->iov[i].iov_len);
+		off += io->iov[i].iov_len;
+	}
+	if (io->op == CSV_IO_WRITE && io->flags & CSV_IO_FUA)
+		cache_write_back(l, io->off / SECTOR, off / SECTOR);
+}
+
+/* True: done, and answered. */
+static bool cache_takes(struct lag_dev *l, struct csv_io *io)
+{
+	bool takes;
+
+	pthread_mutex_lock(&l->cache_lock);
+	takes = l->cache && io->op != CSV_IO_DISCARD;
+	if (takes)
+		cache_do(l, io);
+	pthread_mutex_unlock(&l->cache_lock);
+	if (takes)
+		io->done(io, CSV_OK);
+	return takes;
+}
+
+/* ---- its thread ---- */
 
 static void lag_submit(struct csv_bdev *dev, struct csv_io *io)
 {
@@ -42,7 +121,7 @@ static void *lag_thread(void *arg)
 		struct csv_io *io;
 		unsigned i;
 
-		while (l->n == 0 && !l->stop)
+		while ((l->n == 0 && !l->stop) || l->halted)
 			pthread_cond_wait(&l->wake, &l->lock);
 		if (l->n == 0)
 			break;
@@ -50,7 +129,8 @@ static void *lag_thread(void *arg)
 		io = l->todo[i];
 		l->todo[i] = l->todo[--l->n];
 		pthread_mutex_unlock(&l->lock);
-		csv_bdev_submit(l->below, io);
+		if (!cache_takes(l, io))
+			csv_bdev_submit(l->below, io);
 		pthread_mutex_lock(&l->lock);
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -69,6 +149,7 @@ static struct csv_bdev *lag_open(struct csv_bdev *below)
 	l->below = below;
 	l->rng = 1;
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_mutex_init(&l->cache_lock, NULL);
 	pthread_cond_init(&l->wake, NULL);
 	assert_int_equal(pthread_create(&l->thread, NULL, lag_thread, l), 0);
 	return &l->dev;
@@ -85,6 +166,9 @@ static void lag_close(struct csv_bdev *dev)
 	pthread_join(l->thread, NULL);
 	pthread_cond_destroy(&l->wake);
 	pthread_mutex_destroy(&l->lock);
+	pthread_mutex_destroy(&l->cache_lock);
+	free(l->cache);
+	free(l->cached);
 	free(l);
 }
 
@@ -176,6 +260,47 @@ void iorig_free(struct iorig *r)
 	csv_bdev_close(r->below);
 }
 
+/* ---- losses ---------------------------------------------------------------------------- */
+
+void iorig_cache(struct iorig *r)
+{
+	struct lag_dev *l = (struct lag_dev *)r->dev;
+
+	pthread_mutex_lock(&l->cache_lock);
+	l->cache = calloc(1, l->dev.geo.size);
+	l->cached = calloc(1, l->dev.geo.size / SECTOR);
+	assert_true(l->cache && l->cached);
+	pthread_mutex_unlock(&l->cache_lock);
+}
+
+void iorig_lose(struct iorig *r)
+{
+	struct lag_dev *l = (struct lag_dev *)r->dev;
+
+	pthread_mutex_lock(&l->cache_lock);
+	cache_drop(l);
+	pthread_mutex_unlock(&l->cache_lock);
+}
+
+void iorig_lose_at_flush(struct iorig *r, bool on)
+{
+	struct lag_dev *l = (struct lag_dev *)r->dev;
+
+	pthread_mutex_lock(&l->cache_lock);
+	l->lose_at_flush = on;
+	pthread_mutex_unlock(&l->cache_lock);
+}
+
+void iorig_stop(struct iorig *r, bool stop)
+{
+	struct lag_dev *l = (struct lag_dev *)r->dev;
+
+	pthread_mutex_lock(&l->lock);
+	l->halted = stop;
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* ---- requests -------------------------------------------------------------------------- */
 
 void ioset_init(struct ioset *s)
@@ -228,6 +353,12 @@ void iojob_read(struct iorig *r, struct ioset *s, struct iojob *job)
 	csv_data_read(r->data, &job->req);
 }
 
+void iojob_sync(struct iorig *r, struct ioset *s, struct iojob *job)
+{
+	job_begin(r, s, job);
+	csv_data_sync(r->data, &job->req, true);
+}
+
 enum csv_err iorig_write(struct iorig *r, uint64_t off, const void *buf, size_t len)
 {
 	struct iojob job = { .req = { .off = off, .len = len, .buf = (void *)(uintptr_t)buf } };
@@ -258,8 +389,7 @@ enum csv_err iorig_sync(struct iorig *r, _Atomic uint64_t *err_seen)
 	struct ioset s;
 
 	ioset_init(&s);
-	job_begin(r, &s, &job);
-	csv_data_sync(r->data, &job.req, true);
+	iojob_sync(r, &s, &job);
 	ioset_wait(&s);
 	return job.err;
 }

@@ -41,6 +41,17 @@ void iorig_make(struct iorig *r, uint32_t block, bool record);
 void iorig_mount(struct iorig *r, struct csv_bdev *image);
 void iorig_free(struct iorig *r);
 
+/*
+ * From here on the device has a write cache, as a target has: a write is on the LUN once a flush, or FUA, has brought it
+ * there.  lose: it restarts, the cache is gone, the generation grows.  lose_at_flush: it does so when the next flush
+ * comes, before it is carried out, which then is answered well.
+ */
+void iorig_cache(struct iorig *r);
+void iorig_lose(struct iorig *r);
+void iorig_lose_at_flush(struct iorig *r, bool on);
+/* The device does nothing until it may go on. */
+void iorig_stop(struct iorig *r, bool stop);
+
 /* One request, waited for. */
 enum csv_err iorig_write(struct iorig *r, uint64_t off, const void *buf, size_t len);
 enum csv_err iorig_read(struct iorig *r, uint64_t off, void *buf, size_t len, size_t *got);
@@ -65,6 +76,7 @@ void ioset_wait(struct ioset *s);
 /* Starts; job->req off, len, buf (append, map_only) are set. */
 void iojob_write(struct iorig *r, struct ioset *s, struct iojob *job);
 void iojob_read(struct iorig *r, struct ioset *s, struct iojob *job);
+void iojob_sync(struct iorig *r, struct ioset *s, struct iojob *job);
 
 uint64_t iorig_seed(const char *test);
 

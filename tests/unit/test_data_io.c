@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 
+#include "fs/data/data_int.h"
 #include "lib/bdev_impl.h"
 
 #define SPACE (1u << 20) /* bytes of the file that the tests use */
@@ -325,6 +326,191 @@ static void test_lost_flush(void **state)
 	iorig_free(&r);
 }
 
+/* A write with `sync`, and the target restarts before its flush, which then says that all is well. */
+static enum csv_err write_sync(struct iorig *r, uint64_t off, const void *buf, size_t len)
+{
+	struct iojob job = { .req = { .off = off, .len = len, .buf = (void *)(uintptr_t)buf, .sync = true } };
+	struct ioset s;
+
+	ioset_init(&s);
+	iojob_write(r, &s, &job);
+	ioset_wait(&s);
+	return job.err;
+}
+
+static void check_block(struct iorig *r, uint64_t off, int byte)
+{
+	unsigned char buf[4096];
+	size_t got;
+
+	assert_ok(iorig_read(r, off, buf, sizeof(buf), &got));
+	assert_int_equal(got, sizeof(buf));
+	for (size_t i = 0; i < got; i++)
+		assert_int_equal(buf[i], byte);
+}
+
+static void test_sync_write(void **state)
+{
+	_Atomic uint64_t account = 0;
+	unsigned char buf[4096];
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	iorig_cache(&r);
+	memset(buf, 'a', sizeof(buf));
+	assert_ok(write_sync(&r, 0, buf, sizeof(buf))); /* allocates */
+	iorig_lose(&r);
+	check_block(&r, 0, 'a');
+	memset(buf, 'b', sizeof(buf));
+	assert_ok(write_sync(&r, 0, buf, sizeof(buf))); /* overwrites */
+	iorig_lose(&r);
+	check_block(&r, 0, 'b');
+	memset(buf, 'c', sizeof(buf));
+	iorig_lose_at_flush(&r, true);
+	assert_int_equal(write_sync(&r, 0, buf, sizeof(buf)), CSV_IO);
+	check_block(&r, 0, 'b');
+	iorig_lose_at_flush(&r, true);
+	assert_int_equal(write_sync(&r, 4096, buf, sizeof(buf)), CSV_IO);
+	/* The handle's account is as it was: its fsync tells, once. */
+	assert_int_equal(iorig_sync(&r, &account), CSV_IO);
+	assert_ok(iorig_sync(&r, &account));
+	assert_ok(write_sync(&r, 0, buf, sizeof(buf)));
+	iorig_lose(&r);
+	check_block(&r, 0, 'c');
+	iorig_free(&r);
+}
+
+/* Several that wait for flushes when the loss comes out: none of them may say that its data is there. */
+static void test_sync_writes_at_once(void **state)
+{
+	struct iojob job[16];
+	unsigned char *mem = malloc(sizeof(job) / sizeof(job[0]) * 4096);
+	struct ioset s;
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	iorig_cache(&r);
+	memset(mem, 'a', 16 * 4096);
+	assert_ok(iorig_write(&r, 0, mem, 16 * 4096));
+	assert_ok(iorig_sync(&r, NULL));
+	for (int round = 'b'; round <= 'z'; round++) {
+		memset(job, 0, sizeof(job));
+		memset(mem, round, 16 * 4096);
+		ioset_init(&s);
+		iorig_lose_at_flush(&r, true);
+		for (unsigned i = 0; i < 16; i++) {
+			job[i].req.off = i * 4096;
+			job[i].req.len = 4096;
+			job[i].req.buf = mem + i * 4096;
+			job[i].req.sync = true;
+			iojob_write(&r, &s, &job[i]);
+		}
+		ioset_wait(&s);
+		iorig_lose(&r);
+		for (unsigned i = 0; i < 16; i++)
+			if (job[i].err == CSV_OK)
+				check_block(&r, i * 4096, round);
+	}
+	iorig_free(&r);
+	free(mem);
+}
+
+/* The same for fsyncs through one handle: the first to end does not take the error for all. */
+static void test_syncs_at_once(void **state)
+{
+	_Atomic uint64_t account = 0;
+	unsigned char buf[4096] = { 1 };
+	struct iojob job[8] = { 0 };
+	struct ioset s;
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+	csv_bdev_generation_bump(r.dev);
+	ioset_init(&s);
+	iorig_stop(&r, true);
+	for (unsigned i = 0; i < 8; i++) {
+		job[i].req.err_seen = &account;
+		iojob_sync(&r, &s, &job[i]);
+	}
+	iorig_stop(&r, false);
+	ioset_wait(&s);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(job[i].err, CSV_IO);
+	assert_ok(iorig_sync(&r, &account));
+	iorig_free(&r);
+}
+
+/* Many files that come before r->file wherever all are walked through. */
+#define OTHERS 5000
+
+static void other_files(struct iorig *r, struct csv_file **other)
+{
+	uint64_t hash = r->ref.ino * 0x9e3779b97f4a7c15ull >> 56, ino = 1000000;
+
+	csv_file_put(r->data, r->file);
+	for (unsigned i = 0; i < OTHERS; ino++)
+		if (ino * 0x9e3779b97f4a7c15ull >> 56 == hash)
+			assert_ok(csv_file_get(r->data, (struct csv_iref){ ino, 1 }, &other[i++]));
+	assert_ok(csv_file_get(r->data, r->ref, &r->file));
+}
+
+/* An fsync that finds its writes flushed by another also finds the loss that this one has met. */
+static void test_loss_before_flushed(void **state)
+{
+	struct csv_file **other = calloc(OTHERS, sizeof(struct csv_file *));
+	_Atomic uint64_t a = 0, b = 0;
+	unsigned char buf[4096] = { 1 };
+	struct iojob job = { .req = { .err_seen = &a } };
+	struct ioset s;
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	other_files(&r, other);
+	for (unsigned round = 0; round < 20; round++) {
+		uint64_t seq;
+
+		assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+		assert_ok(iorig_sync(&r, NULL));
+		assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+		seq = atomic_load(&r.data->write_seq);
+		csv_bdev_generation_bump(r.dev);
+		ioset_init(&s);
+		iojob_sync(&r, &s, &job);
+		while (atomic_load(&r.data->flush_seq) < seq)
+			;
+		assert_int_equal(iorig_sync(&r, &b), CSV_IO);
+		ioset_wait(&s);
+		assert_int_equal(job.err, CSV_IO);
+	}
+	for (unsigned i = 0; i < OTHERS; i++)
+		csv_file_put(r.data, other[i]);
+	free(other);
+	iorig_free(&r);
+}
+
+/* A loss that no handle was told of stays known: to those who ask, and to the next handle. */
+static void test_untold(void **state)
+{
+	_Atomic uint64_t account = 0;
+	unsigned char buf[4096] = { 1 };
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+	assert_false(csv_file_err_untold(r.file));
+	csv_bdev_generation_bump(r.dev);
+	assert_ok(iorig_sync(&r, NULL)); /* nobody to tell */
+	assert_true(csv_file_err_untold(r.file));
+	account = csv_file_err_now(r.file);
+	assert_int_equal(iorig_sync(&r, &account), CSV_IO);
+	assert_false(csv_file_err_untold(r.file));
+	assert_ok(iorig_sync(&r, &account));
+	account = csv_file_err_now(r.file);
+	assert_ok(iorig_sync(&r, &account));
+	iorig_free(&r);
+}
+
 /* A crash image after each of some points of the log has what the last fsync before it acknowledged. */
 struct acked {
 	size_t at; /* log entries when it was acknowledged */
@@ -424,7 +610,10 @@ int main(void)
 		cmocka_unit_test(test_neighbours_512), cmocka_unit_test(test_neighbours_4096),
 		cmocka_unit_test(test_append),	       cmocka_unit_test(test_read_while_write),
 		cmocka_unit_test(test_map_only),       cmocka_unit_test(test_lost_flush),
-		cmocka_unit_test(test_crash_512),      cmocka_unit_test(test_crash_4096),
+		cmocka_unit_test(test_sync_write),     cmocka_unit_test(test_sync_writes_at_once),
+		cmocka_unit_test(test_syncs_at_once),  cmocka_unit_test(test_loss_before_flushed),
+		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_crash_512),
+		cmocka_unit_test(test_crash_4096),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
