@@ -175,9 +175,7 @@ static bool gap_not_ours(const struct csv_xfer *x)
  */
 static enum csv_err clear_gap(struct csv_xfer *x)
 {
-	bool any = false;
-
-	return map_zero_part(x->req->d->fs, x->req->file->ref, x->size, round_up(x->size, CSV_BLOCK_SIZE), &any);
+	return map_zero_part(x->req->d->fs, x->req->file->ref, x->size, round_up(x->size, CSV_BLOCK_SIZE));
 }
 
 /* ---- conversion ------------------------------------------------------------------ */

@@ -15,8 +15,6 @@ struct falloc {
 	uint64_t off, end;    /* bytes */
 	uint64_t first, last; /* whole blocks within: [first, last), empty if first >= last */
 	uint64_t tid;
-	bool zeroed;
-	uint64_t generation;
 };
 
 /* One transaction of a course over blocks: does some of [pos, pos+len), says how many are left at the end it works at.
@@ -50,11 +48,8 @@ static enum csv_err in_txn(struct falloc *f, falloc_step fn, uint64_t *pos, uint
 			err = csv_txn_dirty(txn, inode);
 		if (!err)
 			err = fn(txn, f, inode, pos, len);
-		if (!err) {
+		if (!err)
 			csv_inode_touch(fs, inode, CSV_TOUCH_M | CSV_TOUCH_C);
-			if (f->zeroed)
-				csv_txn_ordered(txn, f->generation);
-		}
 		csv_buf_put(fs, inode);
 	}
 	return csv_op_end(f->ctx, txn, err, want, &f->tid);
@@ -130,18 +125,16 @@ static enum csv_err zero_edges(struct falloc *f)
 	uint64_t head = f->first << CSV_BLOCK_SHIFT, tail = f->last << CSV_BLOCK_SHIFT;
 	enum csv_err err;
 
-	f->generation = csv_bdev_generation(fs->dev);
 	if (f->first > f->last) /* within one block */
-		return map_zero_part(fs, f->ref, f->off, f->end, &f->zeroed);
-	err = map_zero_part(fs, f->ref, f->off, head, &f->zeroed);
-	return err ? err : map_zero_part(fs, f->ref, tail, f->end, &f->zeroed);
+		return map_zero_part(fs, f->ref, f->off, f->end);
+	err = map_zero_part(fs, f->ref, f->off, head);
+	return err ? err : map_zero_part(fs, f->ref, tail, f->end);
 }
 
 /* A file that grows shows the rest of its last block, which must be zeros (see map_truncate.c). */
 static enum csv_err zero_gap(struct falloc *f, uint64_t size)
 {
-	f->generation = csv_bdev_generation(f->ctx->fs->dev);
-	return map_zero_part(f->ctx->fs, f->ref, size, blk_ceil(size) << CSV_BLOCK_SHIFT, &f->zeroed);
+	return map_zero_part(f->ctx->fs, f->ref, size, blk_ceil(size) << CSV_BLOCK_SHIFT);
 }
 
 /* Size of the file; groups that a punch frees from must be held before anything is changed. */

@@ -41,8 +41,11 @@ enum csv_err ext_mark(struct csv_txn *txn, const struct csv_agset *ags, const st
 /* Adds n to the inode's count of blocks; the inode is dirty. */
 void map_account(struct csv_buf *inode, int64_t n);
 
-/* Zeroes bytes [from, to), which lie in one block of the file, on the LUN, if that block is written. *any: it was done. */
-enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from, uint64_t to, bool *any);
+/*
+ * Zeroes bytes [from, to), which lie in one block of the file, on the LUN, if that block is written. They are durable
+ * when it returns: no transaction need be ordered behind them.
+ */
+enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from, uint64_t to);
 
 static inline uint64_t blk_floor(uint64_t bytes)
 {

@@ -4,10 +4,10 @@
  * lies beyond the end of a file reads as zeros once the file grows again.
  *
  *   1. The part of the block where the new end (or, growing, the old end) lies is
- *      zeroed on the LUN: it is about to be cut off anyway.
+ *      zeroed on the LUN, durably: it is about to be cut off anyway.
  *   2. Blocks are freed from the end backwards; each transaction also sets the size
  *      to where it has come, so none has a size beyond freed blocks or the reverse.
- *   3. The last one sets the size asked for, ordered behind the zeroing.
+ *   3. The last one sets the size asked for.
  */
 #include "fs/data/map_int.h"
 #include "fs/meta/op.h"
@@ -15,11 +15,9 @@
 struct trunc {
 	struct csv_ctx *ctx;
 	struct csv_iref ref;
-	uint64_t size;	     /* to be */
-	uint64_t first;	     /* blocks from here on go, if shrinking */
-	bool shrink;	     /* or the same size: blocks beyond the end go too */
-	bool zeroed;	     /* something was written: */
-	uint64_t generation; /* after the device had this generation */
+	uint64_t size;	/* to be */
+	uint64_t first; /* blocks from here on go, if shrinking */
+	bool shrink;	/* or the same size: blocks beyond the end go too */
 };
 
 static enum csv_err get_file(struct csv_fs *fs, struct csv_iref ref, struct csv_buf **inode)
@@ -61,8 +59,7 @@ static enum csv_err zero_edge(struct trunc *tr, uint64_t old)
 {
 	uint64_t from = tr->shrink ? tr->size : old, end = blk_ceil(from) << CSV_BLOCK_SHIFT;
 
-	tr->generation = csv_bdev_generation(tr->ctx->fs->dev);
-	return map_zero_part(tr->ctx->fs, tr->ref, from, end, &tr->zeroed);
+	return map_zero_part(tr->ctx->fs, tr->ref, from, end);
 }
 
 static enum csv_err step_in(struct csv_txn *txn, struct trunc *tr, struct csv_buf *inode, struct csv_attr *attr,
@@ -81,8 +78,6 @@ static enum csv_err step_in(struct csv_txn *txn, struct trunc *tr, struct csv_bu
 	if (!tr->shrink || reached < csv_le64_get(di->size))
 		di->size = csv_le64_of(reached);
 	csv_inode_touch(tr->ctx->fs, inode, CSV_TOUCH_M | CSV_TOUCH_C);
-	if (tr->zeroed)
-		csv_txn_ordered(txn, tr->generation);
 	if (attr)
 		csv_inode_attr(inode, attr);
 	return CSV_OK;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Zeroing a part of a written block on the LUN. Blocks: fs->meta is not held meanwhile. */
+/* Zeroing a part of a written block on the LUN, durably. Blocks: fs->meta is not held meanwhile. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/data/map_int.h"
+
+/* How often the write is repeated whose flush did not count. */
+#define ZERO_TRIES 8u
 
 /* Where the block lies on the LUN; 0: not written, it reads as zeros anyway. */
 static enum csv_err find_written(struct csv_fs *fs, struct csv_iref ref, uint64_t lblk, uint64_t *phys)
@@ -23,6 +26,25 @@ static enum csv_err find_written(struct csv_fs *fs, struct csv_iref ref, uint64_
 	return err;
 }
 
+/*
+ * Writes until a flush has counted (J4).  Nobody else could: an answered write is its owner's to write again, these
+ * zeros are only known here.
+ */
+static enum csv_err write_durably(struct csv_bdev *dev, uint64_t at, const void *mem, size_t len)
+{
+	unsigned tries = 0;
+	uint64_t generation;
+	enum csv_err err;
+
+	do {
+		generation = csv_bdev_generation(dev);
+		err = csv_bdev_write(dev, at, mem, len, 0);
+		if (!err)
+			err = csv_bdev_flush(dev);
+	} while (!err && generation != csv_bdev_generation(dev) && ++tries < ZERO_TRIES);
+	return tries == ZERO_TRIES ? CSV_IO : err;
+}
+
 /* Only the device blocks that hold some of the bytes are read and written. */
 static enum csv_err zero_bytes(struct csv_bdev *dev, uint64_t block, unsigned from, unsigned to)
 {
@@ -36,13 +58,13 @@ static enum csv_err zero_bytes(struct csv_bdev *dev, uint64_t block, unsigned fr
 	err = csv_bdev_read(dev, at, mem + lo, hi - lo);
 	if (!err) {
 		memset(mem + from, 0, to - from);
-		err = csv_bdev_write(dev, at, mem + lo, hi - lo, 0);
+		err = write_durably(dev, at, mem + lo, hi - lo);
 	}
 	free(mem);
 	return err;
 }
 
-enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from, uint64_t to, bool *any)
+enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from, uint64_t to)
 {
 	uint64_t lblk = blk_floor(from), phys = 0;
 	enum csv_err err = CSV_OK;
@@ -52,6 +74,5 @@ enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from
 		err = find_written(fs, ref, lblk, &phys);
 	if (err || !phys)
 		return err;
-	*any = true;
 	return zero_bytes(fs->dev, phys, (unsigned)(from % CSV_BLOCK_SIZE), (unsigned)(to - (lblk << CSV_BLOCK_SHIFT)));
 }

@@ -511,6 +511,94 @@ static void test_untold(void **state)
 	iorig_free(&r);
 }
 
+/* Zeros at the edges of a hole, of a zeroed range: they are on the LUN when that is acknowledged. */
+static void test_lost_edges(void **state)
+{
+	static const int modes[] = { FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE };
+	_Atomic uint64_t account = 0;
+	unsigned char buf[16384], want[16384];
+	struct iorig r;
+	size_t got;
+
+	iorig_make(&r, 512, false);
+	iorig_cache(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		memset(buf, 'a', sizeof(buf));
+		memset(want, 'a', sizeof(want));
+		memset(want + 100, 0, 12000);
+		assert_ok(iorig_write(&r, 0, buf, sizeof(buf)));
+		assert_ok(iorig_sync(&r, &account));
+		iorig_lose_at_flush(&r, true);
+		assert_ok(iorig_fallocate(&r, modes[i], 100, 12000));
+		assert_ok(iorig_sync(&r, &account));
+		iorig_lose(&r);
+		assert_ok(iorig_read(&r, 0, buf, sizeof(buf), &got));
+		assert_memory_equal(buf, want, sizeof(want));
+	}
+	iorig_free(&r);
+}
+
+/*
+ * Anything, and at any time the target restarts.  What an fsync says is there is there; if it says that something was
+ * lost, nothing is known until it is read.
+ */
+static void learn(struct iorig *r, struct model *m)
+{
+	size_t got;
+
+	m->size = iorig_size(r);
+	assert_ok(iorig_read(r, 0, m->byte, SPACE, &got));
+	assert_int_equal(got, m->size);
+	memset(m->byte + got, 0, SPACE - got);
+}
+
+static void run_losses(uint32_t block)
+{
+	uint64_t rng = iorig_seed(__func__);
+	struct model *m = calloc(1, sizeof(*m));
+	unsigned char *buf = malloc(SPACE);
+	_Atomic uint64_t account = 0;
+	unsigned good = 0, bad = 0;
+	struct iorig r;
+
+	iorig_make(&r, block, false);
+	iorig_cache(&r);
+	for (unsigned round = 0; round < 300; round++) {
+		enum csv_err err;
+
+		for (unsigned i = rnd(&rng, 6); i > 0; i--)
+			step(&r, m, &rng, buf);
+		if (rnd(&rng, 3) == 0)
+			iorig_lose_at_flush(&r, true);
+		else if (rnd(&rng, 3) == 0)
+			iorig_lose(&r);
+		err = iorig_sync(&r, &account);
+		iorig_lose_at_flush(&r, false);
+		if (err == CSV_OK) {
+			iorig_lose(&r);
+			check_all(&r, m);
+			good++;
+		} else {
+			assert_int_equal(err, CSV_IO);
+			learn(&r, m);
+			bad++;
+		}
+	}
+	assert_true(good > 50 && bad > 20);
+	iorig_free(&r);
+	free(buf);
+	free(m);
+}
+
+static void test_losses_512(void **state)
+{
+	run_losses(512);
+}
+static void test_losses_4096(void **state)
+{
+	run_losses(4096);
+}
+
 /* A crash image after each of some points of the log has what the last fsync before it acknowledged. */
 struct acked {
 	size_t at; /* log entries when it was acknowledged */
@@ -612,8 +700,9 @@ int main(void)
 		cmocka_unit_test(test_map_only),       cmocka_unit_test(test_lost_flush),
 		cmocka_unit_test(test_sync_write),     cmocka_unit_test(test_sync_writes_at_once),
 		cmocka_unit_test(test_syncs_at_once),  cmocka_unit_test(test_loss_before_flushed),
-		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_crash_512),
-		cmocka_unit_test(test_crash_4096),
+		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_lost_edges),
+		cmocka_unit_test(test_losses_512),     cmocka_unit_test(test_losses_4096),
+		cmocka_unit_test(test_crash_512),      cmocka_unit_test(test_crash_4096),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
