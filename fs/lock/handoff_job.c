@@ -220,6 +220,27 @@ static enum csv_err quiet(struct csv_handoffs *hs, struct ho_bundle *b, struct t
 	return err;
 }
 
+/*
+ * J4: a flush said that all is well, but the target had lost what was written before.  Whoever wrote it hears of that
+ * at his next fsync, here; on the revoked handle (H5) he never would.
+ */
+static enum csv_err all_told(struct csv_handoffs *hs, const struct ho_bundle *b)
+{
+	enum csv_err err = CSV_OK;
+
+	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++) {
+		struct csv_file *f;
+
+		err = csv_file_get(hs->cfg.data, b->file[i].ref, &f);
+		if (err != CSV_OK)
+			break;
+		if (csv_file_err_untold(f))
+			err = CSV_IO;
+		csv_file_put(hs->cfg.data, f);
+	}
+	return err;
+}
+
 /* ---- giving ---- */
 
 static void name_holder(struct csv_lease *l, const struct csv_ho_life *to, const uint8_t *id, struct timespec mtime)
@@ -343,6 +364,9 @@ static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 	err = quiet(hs, b, mtime);
 	if (err != CSV_OK)
 		return no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
+	err = all_told(hs, b);
+	if (err != CSV_OK)
+		return no(b, err, "the LUN has lost writes and the VM has not been told: let it flush, then try again");
 	quiet_at = now_ms(hs);
 	end = give(hs, b, false, mtime);
 	if (end != CSV_HO_JOB_OK)

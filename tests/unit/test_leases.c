@@ -8,8 +8,10 @@
 
 #include "fake_lockd.h"
 #include "fs/lock/cache.h"
+#include "fs/lock/handoff_int.h"
 #include "fs/lock/lease.h"
 #include "fs/lock/lease_move.h"
+#include "lib/bdev_impl.h"
 #include "vol.h"
 
 static const struct vol_shape shape = { .blocks = 8192, .ag_blocks = 2048, .journal_blocks = 512 };
@@ -404,6 +406,113 @@ static void test_close_when_out(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- a handoff's commit --------------------------------------------------------------- */
+
+static enum csv_err ho_send(void *arg, const struct csv_msg *msg)
+{
+	return CSV_OK;
+}
+static void ho_revoke(void *arg, struct csv_iref ref, bool on)
+{
+}
+static void ho_adopt(void *arg, struct csv_iref ref)
+{
+}
+static void ho_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
+{
+}
+static void ho_ranges(void *arg, struct csv_iref ref, void (*fn)(void *fn_arg, const struct csv_brl *l), void *fn_arg)
+{
+}
+static void ho_load(void *arg, const struct csv_brl *l)
+{
+}
+
+struct io_wait {
+	struct csv_data_req req;
+	enum csv_err err;
+	sem_t done;
+};
+
+static void io_done(struct csv_data_req *req, enum csv_err err)
+{
+	struct io_wait *w = csv_list_entry(req, struct io_wait, req);
+
+	w->err = err;
+	sem_post(&w->done);
+}
+
+/* One block of the image is written; buf NULL: fsync for the handle with this account. */
+static enum csv_err image_io(struct csv_file *file, void *buf, _Atomic uint64_t *account)
+{
+	struct io_wait w = { .req = {
+				 .ctx = v.ctx, .file = file, .buf = buf, .len = CSV_BLOCK_SIZE, .done = io_done } };
+
+	w.req.err_seen = account;
+	sem_init(&w.done, 0, 0);
+	v.fs.locks = NULL; /* all are held */
+	if (buf)
+		csv_data_write(nodes[0].data, &w.req);
+	else
+		csv_data_sync(nodes[0].data, &w.req, true);
+	sem_wait(&w.done);
+	sem_destroy(&w.done);
+	v.fs.locks = csv_locks_ctx(nodes[0].locks);
+	return w.err;
+}
+
+/* J4, H5: what was lost before anybody was told does not move: at the source nobody would ever be told. */
+static void test_handoff_of_lost_writes(void **state)
+{
+	struct csv_handoffs_cfg cfg = { .fs = &v.fs,
+					.locks = nodes[0].locks,
+					.data = nodes[0].data,
+					.leases = nodes[0].ls,
+					.nodeid = 1,
+					.node = "n1",
+					.send = ho_send,
+					.revoke = ho_revoke,
+					.adopt = ho_adopt,
+					.state = ho_state,
+					.ranges = ho_ranges,
+					.load = ho_load };
+	struct ho_bundle b = { .id = "handoff", .nfiles = 1 };
+	void *buf = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
+	_Atomic uint64_t account = 0;
+	struct csv_handoffs *hs;
+	struct csv_lease_ref *a;
+	struct csv_file *file;
+
+	memset(buf, 'x', CSV_BLOCK_SIZE);
+	b.src = (struct csv_ho_life){ .nodeid = 1, .slot = 0, .incarnation = v.fs.incarnation, .node = "n1" };
+	b.dst = (struct csv_ho_life){ .nodeid = 2, .slot = 1, .incarnation = 7, .node = "n2" };
+	b.file[0] = (struct ho_file){ .ref = image.ref, .block = image.lease };
+	assert_int_equal(csv_handoffs_new(&cfg, &hs), CSV_OK);
+	assert_int_equal(open_lease(0, "vm1", &a, NULL), CSV_OK);
+	assert_int_equal(csv_file_get(nodes[0].data, image.ref, &file), CSV_OK);
+	vol_hold_all(&v);
+	assert_int_equal(image_io(file, buf, NULL), CSV_OK);
+	assert_int_equal(image_io(file, NULL, &account), CSV_OK);
+
+	assert_int_equal(image_io(file, buf, NULL), CSV_OK);
+	csv_bdev_generation_bump(v.dev); /* the flush of the handoff itself does not count */
+	assert_int_equal(csv_ho_job(hs, &b, CSV_HO_COMMIT), CSV_HO_JOB_NO);
+	assert_int_equal(b.err, CSV_IO);
+	assert_int_equal(peek().slot, 0);
+	assert_int_equal(csv_ho_job(hs, &b, CSV_HO_COMMIT), CSV_HO_JOB_NO); /* nobody has been told yet */
+	assert_true(csv_lease_held(nodes[0].ls, image.ref, NULL));
+	assert_int_equal(image_io(file, NULL, &account), CSV_IO);
+
+	assert_int_equal(image_io(file, buf, NULL), CSV_OK);
+	assert_int_equal(csv_ho_job(hs, &b, CSV_HO_COMMIT), CSV_HO_JOB_OK);
+	assert_int_equal(peek().slot, 1);
+	assert_int_equal(image_io(file, NULL, &account), CSV_OK);
+	csv_file_put(nodes[0].data, file);
+	assert_int_equal(close_lease(0, a), CSV_OK);
+	csv_handoffs_free(hs);
+	free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +527,7 @@ int main(void)
 		T(test_sync_times_without_lease),
 		T(test_out_while_taking),
 		T(test_close_when_out),
+		T(test_handoff_of_lost_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
