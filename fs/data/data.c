@@ -39,6 +39,7 @@ void csv_data_stats(struct csv_data *d, struct csv_data_stats *st)
 		.bytes_read = atomic_load(&d->bytes_read),
 		.bytes_written = atomic_load(&d->bytes_written),
 		.converted = atomic_load(&d->converted),
+		.zeroed = atomic_load(&d->zeroed),
 		.flushes = atomic_load(&d->flushes),
 	};
 }

@@ -38,7 +38,7 @@ struct csv_data {
 	_Atomic uint64_t write_seq; /* writes answered */
 	/* All up to this one are covered by a flush, or its failure to count is in their files' err_seq by now. */
 	_Atomic uint64_t flush_seq;
-	_Atomic uint64_t reads, writes, bytes_read, bytes_written, converted, flushes;
+	_Atomic uint64_t reads, writes, bytes_read, bytes_written, converted, zeroed, flushes;
 };
 
 /* ---- file.c ---- */
@@ -69,12 +69,14 @@ struct csv_piece {
 	uint64_t lblk, len; /* blocks */
 	enum csv_map_kind kind;
 	uint64_t phys;
+	uint64_t conv_lblk, conv_len; /* unwritten: blocks that become written with it, itself as a rule (io_zero.c) */
 };
 
 /* Course of one read or write. */
 struct csv_xfer {
 	struct csv_data_req *req;
 	uint64_t size;	       /* of the file when it was looked at */
+	uint64_t need_first, need_last; /* blocks that a write has to be alone on, its own as a rule */
 	uint64_t start, end;   /* bytes moved to or from the LUN: [off, off+len) rounded out to whole units */
 	unsigned char *mem;    /* memory for [start, end): the caller's or own */
 	unsigned char *bounce; /* own memory, or NULL */
@@ -98,6 +100,17 @@ void xfer_submit(struct csv_xfer *x, enum csv_io_op op, unsigned kinds);
 /* True if each piece is of one of these kinds. */
 bool xfer_all(const struct csv_xfer *x, unsigned kinds);
 enum csv_err xfer_bounce(struct csv_xfer *x, uint64_t start, uint64_t end);
+
+/* ---- io_zero.c ---- */
+
+/* A write's conversion has got NOSPC: true if no further group is worth the asking, and it is to go on with `zero`. */
+bool zero_due(const struct csv_data_req *req);
+/*
+ * With x->req->zero, pieces looked up, data not written yet: all of each unwritten extent that the write touches becomes
+ * written with it, so that the tree needs no node.  Writes zeros to what the data does not cover.  AGAIN: nothing done,
+ * the write is to be alone on x->need_first to x->need_last.
+ */
+enum csv_err zero_extents(struct csv_xfer *x);
 
 /* ---- io_write.c, io_slow.c ---- */
 

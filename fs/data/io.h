@@ -7,7 +7,8 @@
  * device blocks: straight to the LUN, beside other such writes.  Else, alone on its blocks
  * (J7) and in a worker: blocks allocated unwritten (transaction 1), edges filled up, data
  * written, converted and size set (transaction 2), then done: a write that was answered
- * has its conversion in the map.  A read of holes and unwritten blocks gives zeros.
+ * has its conversion in the map.  A read of holes and unwritten blocks gives zeros.  A write
+ * to mapped blocks never fails for space, however full the volume (io_zero.c).
  *
  * J4: a write counts as unflushed from its answer until a flush that began later has succeeded
  * with the device's generation as it was before the write was submitted.  If the generation
@@ -25,7 +26,9 @@
 struct csv_file;
 
 struct csv_data_stats {
-	uint64_t reads, writes, bytes_read, bytes_written, converted, flushes;
+	uint64_t reads, writes, bytes_read, bytes_written, flushes;
+	uint64_t converted; /* unwritten blocks that writes have filled */
+	uint64_t zeroed;    /* blocks beside them that were filled with zeros because the map could not grow */
 };
 
 /* One for the mount: files in use, what is unflushed. workq is the caller's. Registers csv_journal_on_lost(). */
@@ -97,6 +100,7 @@ struct csv_data_req {
 	uint64_t generation;
 	uint64_t err_from;  /* losses that were known (sync: told) when it began */
 	uint64_t flush_seq; /* what the flush of a sync will cover */
+	bool zero;	    /* the map cannot grow: unwritten extents are converted as a whole */
 	struct csv_commit_wait commit;
 	struct csv_io io;
 	_Atomic int err;
@@ -105,7 +109,10 @@ struct csv_data_req {
 };
 /* Locks held until done(): read: inode PR; write: inode EX, or PR with map_only. */
 void csv_data_read(struct csv_data *d, struct csv_data_req *req);
-/* NOSPC: req->ctx.need may name groups to add before it is run again; nothing was written then. FBIG, ROFS. */
+/*
+ * NOSPC: a hole or blocks beyond the end could not be filled; or, req->ctx.need naming some, further groups are wanted
+ * before it is run again. Nothing was written then. FBIG, ROFS.
+ */
 void csv_data_write(struct csv_data *d, struct csv_data_req *req);
 /*
  * fsync: commits what the file's durability needs and flushes all writes answered before (J4). datasync: pending times

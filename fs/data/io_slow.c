@@ -4,7 +4,7 @@
  * their blocks from look-up to conversion: two neighbours in one block can never fill up
  * each other's sectors with zeros (J7).
  *
- *	look up -> holes allocated unwritten (transactions) -> edges filled up -> data written
+ *	look up -> holes allocated unwritten (transactions) -> [io_zero.c] -> edges filled up -> data written
  *	-> converted, size set (transactions, ordered behind the data) -> answered
  */
 #include <stdlib.h>
@@ -52,6 +52,8 @@ static enum csv_err look(struct csv_xfer *x)
 		x->size = csv_le64_get(csv_inode_of(inode)->size);
 		if (req->append)
 			req->off = x->size;
+		x->need_first = req->off / CSV_BLOCK_SIZE;
+		x->need_last = (req->off + req->len - 1) / CSV_BLOCK_SIZE;
 		if (req->len > CSV_FILE_SIZE_MAX - req->off)
 			err = CSV_FBIG;
 		else
@@ -164,9 +166,12 @@ static bool leaves_gap(const struct csv_data_req *req, uint64_t size)
 }
 
 /* The block of the old end of file has to be ours too: it gets its zeros from us. */
-static bool gap_not_ours(const struct csv_xfer *x)
+static bool gap_not_ours(struct csv_xfer *x)
 {
-	return leaves_gap(x->req, x->size) && x->req->span.first > x->size / CSV_BLOCK_SIZE;
+	if (!leaves_gap(x->req, x->size))
+		return false;
+	x->need_first = x->size / CSV_BLOCK_SIZE;
+	return x->req->span.first > x->need_first;
 }
 
 /*
@@ -192,7 +197,7 @@ static enum csv_err step_convert(struct csv_txn *txn, struct csv_data_req *req, 
 	enum csv_err err = CSV_OK;
 
 	if (c->piece)
-		err = csv_map_convert(txn, &req->ctx, inode, c->piece->lblk, c->piece->len, req->generation);
+		err = csv_map_convert(txn, &req->ctx, inode, c->piece->conv_lblk, c->piece->conv_len, req->generation);
 	if (err != CSV_OK)
 		return err;
 	csv_txn_ordered(txn, req->generation);
@@ -242,6 +247,10 @@ static void convert_work(struct csv_work *work)
 		err = convert(x);
 		if (err == CSV_OK)
 			file_wrote(req->d, req->file, req->generation, req->tid, NULL);
+		if (err == CSV_NOSPC && zero_due(req)) {
+			req->zero = true;
+			err = CSV_AGAIN;
+		}
 	} else if (err == CSV_OK) {
 		t = csv_now(req->d->fs);
 		now = (struct timespec){ (int64_t)csv_le64_get(t.sec), csv_le32_get(t.nsec) };
@@ -260,7 +269,7 @@ static void slow_landed(struct csv_xfer *x, enum csv_err err)
 	csv_workq_add(x->req->d->workq, &x->req->work);
 }
 
-/* AGAIN: the end of file has moved meanwhile to where its block is not ours. */
+/* AGAIN: the write has to be alone on more blocks: x->need_first to x->need_last. */
 static enum csv_err prepare(struct csv_xfer *x)
 {
 	struct csv_data_req *req = x->req;
@@ -275,13 +284,19 @@ static enum csv_err prepare(struct csv_xfer *x)
 		return err;
 	req->generation = csv_bdev_generation(req->d->fs->dev);
 	err = leaves_gap(req, x->size) ? clear_gap(x) : CSV_OK;
+	if (err == CSV_OK && req->zero)
+		err = zero_extents(x);
 	return err == CSV_OK ? fill_edges(x) : err;
 }
 
-static void take_gap(struct csv_data_req *req)
+static void take_more(struct csv_data_req *req)
 {
-	uint64_t first = req->xfer->size / CSV_BLOCK_SIZE, last = req->span.last;
+	uint64_t first = req->span.first, last = req->span.last;
 
+	if (req->xfer->need_first < first)
+		first = req->xfer->need_first;
+	if (req->xfer->need_last > last)
+		last = req->xfer->need_last;
 	csv_span_unlock(&req->file->spans, &req->span);
 	write_take_alone(req, first, last);
 }
@@ -296,7 +311,7 @@ void write_slow(struct csv_data_req *req)
 	if (err == CSV_OK)
 		err = gap_not_ours(x) && !req->map_only ? CSV_AGAIN : prepare(x);
 	if (err == CSV_AGAIN) {
-		take_gap(req);
+		take_more(req);
 		return;
 	}
 	if (err != CSV_OK) {

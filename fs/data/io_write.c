@@ -152,6 +152,7 @@ void csv_data_write(struct csv_data *d, struct csv_data_req *req)
 	req->xfer = NULL;
 	req->result = 0;
 	req->tid = 0;
+	req->zero = false;
 	req->err_from = atomic_load(&req->file->err_seq);
 	err = req->len ? write_check(req) : CSV_OK;
 	if (err != CSV_OK || req->len == 0) {

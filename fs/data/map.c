@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The map within a transaction: look up, allocate, convert. Freeing is in map_punch.c. */
 #include "fs/data/map_int.h"
+#include "fs/disk/geometry.h"
 
 enum csv_err csv_map_lookup(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, uint64_t maxlen,
 			    struct csv_map *map)
@@ -23,6 +24,14 @@ enum csv_err csv_map_lookup(struct csv_fs *fs, struct csv_buf *inode, uint64_t l
 	if (ext_end(&e) < end)
 		map->len = ext_end(&e) - lblk;
 	return CSV_OK;
+}
+
+enum csv_err map_extent(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, struct ext *e)
+{
+	struct csv_tree t = map_tree(fs, inode);
+	enum csv_err err = ext_floor(&t, lblk, e);
+
+	return !err && ext_end(e) <= lblk ? CSV_NOENT : err;
 }
 
 /* ---- allocation ------------------------------------------------------------------ */
@@ -59,17 +68,31 @@ static enum csv_err take(struct csv_txn *txn, struct csv_ctx *ctx, const struct 
 	return err;
 }
 
-static enum csv_err record(struct csv_txn *txn, struct csv_ctx *ctx, const struct csv_tree *t, struct run *run)
+/* How many of `len` blocks from `phys` on one unwritten extent takes. */
+static uint64_t unwritten_len(const struct csv_fs *fs, uint64_t phys, uint64_t len)
+{
+	uint64_t off = phys - csv_ag_first(&fs->sb, csv_fs_ag_of(fs, phys));
+
+	return len <= MAP_UNWRITTEN_MAX ? len : MAP_UNWRITTEN_MAX - off % MAP_UNWRITTEN_MAX;
+}
+
+/* The run becomes a part of what is before it, or records of its own: *n of them. */
+static enum csv_err record(struct csv_txn *txn, struct csv_ctx *ctx, const struct csv_tree *t, struct run *run,
+			   unsigned *n)
 {
 	uint64_t end = ext_end(&run->ext);
-	enum csv_err err;
+	struct ext e = run->ext;
+	enum csv_err err = CSV_OK;
 
 	map_account(t->inode, (int64_t)run->ext.len);
 	if (run->prev.len && ext_adjoins(t->fs, &run->prev, &run->ext)) {
 		run->prev.len += run->ext.len;
 		err = ext_set(txn, &ctx->ags, t, &run->prev);
-	} else {
-		err = ext_set(txn, &ctx->ags, t, &run->ext);
+		e.lblk = end;
+	}
+	for (; !err && e.lblk < end; e.lblk += e.len, e.phys += e.len, ++*n) {
+		e.len = unwritten_len(t->fs, e.phys, end - e.lblk);
+		err = ext_set(txn, &ctx->ags, t, &e);
 	}
 	return err ? err : ext_join(txn, &ctx->ags, t, end);
 }
@@ -79,13 +102,14 @@ enum csv_err csv_map_alloc(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_
 {
 	struct csv_tree t = map_tree(ctx->fs, inode);
 	uint64_t pos = lblk, end = lblk + len;
+	unsigned runs = 0, records = 0;
 	struct run run;
-	unsigned runs = 0;
 
 	*done = 0;
 	if (len == 0 || end < lblk || end > CSV_MAP_BLOCKS_MAX)
 		return CSV_FBIG;
-	for (unsigned n = 0; pos < end && runs < MAP_RUNS_MAX && n < MAP_RECORDS_MAX; n++) {
+	for (unsigned n = 0; pos < end && runs < MAP_RUNS_MAX && records < MAP_NEW_RECORDS_MAX && n < MAP_RECORDS_MAX;
+	     n++) {
 		struct csv_map m;
 		enum csv_err err = csv_map_lookup(ctx->fs, inode, pos, end - pos, &m);
 
@@ -94,7 +118,7 @@ enum csv_err csv_map_alloc(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_
 			if (err == CSV_NOSPC && pos > lblk)
 				break; /* what there is so far is whole */
 			if (!err)
-				err = record(txn, ctx, &t, &run);
+				err = record(txn, ctx, &t, &run, &records);
 			m.len = run.ext.len;
 			runs++;
 		}
@@ -127,6 +151,8 @@ static enum csv_err mark_range(struct csv_txn *txn, struct csv_ctx *ctx, struct 
 		}
 		from = e.lblk > pos ? e.lblk : pos;
 		to = ext_end(&e) < end ? ext_end(&e) : end;
+		if (unwritten)
+			to = from + unwritten_len(ctx->fs, e.phys + (from - e.lblk), to - from);
 		if (e.unwritten != unwritten)
 			err = ext_mark(txn, &ctx->ags, &t, &e, from, to, unwritten);
 		if (!err)

@@ -66,6 +66,8 @@ enum csv_err ext_set(struct csv_txn *txn, const struct csv_agset *ags, const str
 
 bool ext_adjoins(const struct csv_fs *fs, const struct ext *a, const struct ext *b)
 {
+	if (a->unwritten && a->len + b->len > MAP_UNWRITTEN_MAX)
+		return false;
 	return ext_end(a) == b->lblk && a->phys + a->len == b->phys && a->unwritten == b->unwritten &&
 	       a->len + b->len <= UINT32_MAX && csv_geo_in_group(&fs->sb, a->phys, a->len + b->len);
 }

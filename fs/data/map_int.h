@@ -9,6 +9,14 @@
 #define MAP_RUNS_MAX 10u
 /* Records looked at or changed in one transaction: a few leaves, and fs->meta is not held for long. */
 #define MAP_RECORDS_MAX 512u
+/*
+ * Blocks of an unwritten extent, at most: 252 MiB. As much is written with zeros where a conversion finds no tree node
+ * (io_zero.c).  Longer runs are divided where two bitmap blocks end, so that freeing their extents one by one touches
+ * no bitmap.
+ */
+#define MAP_UNWRITTEN_MAX (2u * CSV_BITS_PER_BLOCK)
+/* No further run is taken in a transaction that has made so many records: about a leaf full. */
+#define MAP_NEW_RECORDS_MAX 128u
 
 struct ext {
 	uint64_t lblk, len; /* len > 0 */
@@ -40,6 +48,11 @@ enum csv_err ext_mark(struct csv_txn *txn, const struct csv_agset *ags, const st
 		      uint64_t from, uint64_t to, bool unwritten);
 /* Adds n to the inode's count of blocks; the inode is dirty. */
 void map_account(struct csv_buf *inode, int64_t n);
+
+/* The extent, all of it, that has this block, which is mapped; inode PR, fs->meta shared. NOENT: it is not. */
+enum csv_err map_extent(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, struct ext *e);
+/* Writes zeros to blocks of the LUN. Not flushed. Blocks: fs->meta is not held meanwhile. */
+enum csv_err map_zero_blocks(struct csv_fs *fs, uint64_t phys, uint64_t len);
 
 /*
  * Zeroes bytes [from, to), which lie in one block of the file, on the LUN, if that block is written. They are durable

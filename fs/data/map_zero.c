@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Zeroing a part of a written block on the LUN, durably. Blocks: fs->meta is not held meanwhile. */
+/* Zeros on the LUN: in a part of a written block, durably, and over whole blocks. fs->meta is not held meanwhile. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,4 +75,44 @@ enum csv_err map_zero_part(struct csv_fs *fs, struct csv_iref ref, uint64_t from
 	if (err || !phys)
 		return err;
 	return zero_bytes(fs->dev, phys, (unsigned)(from % CSV_BLOCK_SIZE), (unsigned)(to - (lblk << CSV_BLOCK_SHIFT)));
+}
+
+/* Bytes of zeros in memory, and such requests in flight at once. */
+#define ZERO_PIECE (1u << 20)
+#define ZERO_PIECES 8u
+
+/* Some of the range, from its front: *n blocks. */
+static enum csv_err zero_some(struct csv_bdev *dev, const void *zeros, uint64_t phys, uint64_t len, uint64_t *n)
+{
+	uint64_t piece = ZERO_PIECE >> CSV_BLOCK_SHIFT;
+	struct csv_bdev_batch *batch;
+	enum csv_err err = csv_bdev_batch_begin(dev, &batch);
+
+	*n = 0;
+	if (err)
+		return err;
+	for (unsigned i = 0; i < ZERO_PIECES && *n < len; i++) {
+		uint64_t now = len - *n < piece ? len - *n : piece;
+
+		csv_bdev_batch_write(batch, (phys + *n) << CSV_BLOCK_SHIFT, zeros, now << CSV_BLOCK_SHIFT, 0);
+		*n += now;
+	}
+	return csv_bdev_batch_wait(batch);
+}
+
+enum csv_err map_zero_blocks(struct csv_fs *fs, uint64_t phys, uint64_t len)
+{
+	void *zeros = len ? aligned_alloc(CSV_BLOCK_SIZE, ZERO_PIECE) : NULL;
+	enum csv_err err = CSV_OK;
+	uint64_t n;
+
+	if (!len)
+		return CSV_OK;
+	if (!zeros)
+		return CSV_NOMEM;
+	memset(zeros, 0, ZERO_PIECE);
+	for (; !err && len; phys += n, len -= n)
+		err = zero_some(fs->dev, zeros, phys, len, &n);
+	free(zeros);
+	return err;
 }

@@ -76,6 +76,8 @@ enum csv_err xfer_map(struct csv_xfer *x, struct csv_buf *inode, uint64_t from, 
 		CSV_ASSERT(map.lblk == lblk && map.len > 0 && map.len <= end - lblk);
 		p = &x->piece[x->n++];
 		*p = (struct csv_piece){ .lblk = lblk, .len = map.len, .kind = map.kind, .phys = map.phys };
+		p->conv_lblk = p->lblk;
+		p->conv_len = p->len;
 		lblk += map.len;
 	}
 	return CSV_OK;

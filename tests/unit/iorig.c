@@ -459,6 +459,50 @@ uint64_t iorig_size(struct iorig *r)
 	return attr.size;
 }
 
+static void garbage(struct iorig *r, uint64_t blocks)
+{
+	uint8_t *page = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
+	struct csv_map m;
+
+	memset(page, 0xee, CSV_BLOCK_SIZE);
+	for (uint64_t b = 0; b < blocks; b++) {
+		struct csv_buf *inode;
+
+		csv_fs_lock_shared(&r->fs);
+		assert_ok(csv_inode_get(&r->fs, r->ref, &inode));
+		assert_ok(csv_map_lookup(&r->fs, inode, b, 1, &m));
+		csv_buf_put(&r->fs, inode);
+		csv_fs_unlock(&r->fs);
+		assert_int_equal(m.kind, CSV_MAP_UNWRITTEN);
+		assert_ok(csv_bdev_write(r->dev, m.phys << CSV_BLOCK_SHIFT, page, CSV_BLOCK_SIZE, 0));
+	}
+	assert_ok(csv_bdev_flush(r->dev));
+	free(page);
+}
+
+void iorig_fill(struct iorig *r, uint64_t size)
+{
+	struct csv_new what = { .mode = S_IFREG | 0644 };
+	struct csv_iref root = { r->sb.root_inode, 0 }, hog;
+	enum csv_err err = CSV_OK;
+	struct csv_attr attr;
+	struct csv_ctx ctx;
+	char name[32];
+
+	assert_ok(iorig_fallocate(r, 0, 0, size));
+	garbage(r, size >> CSV_BLOCK_SHIFT);
+	ctx = ctx_of(r);
+	assert_ok(csv_create(&ctx, root, "hog", &what, &attr, NULL));
+	hog = attr.ref;
+	assert_int_equal(csv_fallocate(&ctx, hog, 0, 0, r->below->geo.size, NULL), CSV_NOSPC);
+	for (unsigned i = 0; err == CSV_OK; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		err = csv_create(&ctx, root, name, &what, &attr, NULL);
+	}
+	assert_int_equal(err, CSV_NOSPC);
+	assert_ok(csv_journal_commit(&r->fs, 0));
+}
+
 uint64_t iorig_seed(const char *test)
 {
 	const char *text = getenv("SEED");

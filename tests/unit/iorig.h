@@ -59,6 +59,11 @@ enum csv_err iorig_sync(struct iorig *r, _Atomic uint64_t *err_seen);
 enum csv_err iorig_truncate(struct iorig *r, uint64_t size);
 enum csv_err iorig_fallocate(struct iorig *r, int mode, uint64_t off, uint64_t len);
 uint64_t iorig_size(struct iorig *r);
+/*
+ * Preallocates the file to `size` and writes garbage under it, then fills the volume with other files until neither a
+ * block nor an inode is left.
+ */
+void iorig_fill(struct iorig *r, uint64_t size);
 
 /* Requests in flight. */
 struct iojob {

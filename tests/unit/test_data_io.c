@@ -37,6 +37,16 @@ static void pick_range(uint64_t *rng, size_t *off, size_t *len)
 		*len = SPACE - *off;
 }
 
+/* Of every other block a part, so that the map grows as large as it can; now and then anything. */
+static void pick_apart(uint64_t *rng, size_t *off, size_t *len)
+{
+	pick_range(rng, off, len);
+	if (rnd(rng, 8) == 0)
+		return;
+	*off = (rnd(rng, SPACE / 8192) * 2 + 1) * 4096 + rnd(rng, 1000);
+	*len = 1 + rnd(rng, 3000);
+}
+
 /* ---- one after the other, against a model ------------------------------------------ */
 
 struct model {
@@ -56,6 +66,29 @@ static void model_truncate(struct model *m, size_t size)
 	if (size < m->size)
 		memset(m->byte + size, 0, m->size - size);
 	m->size = size;
+}
+
+/* A full volume with the file on it, preallocated, parts of it written. */
+static void make_full(struct iorig *r, struct model *m, uint64_t *rng, unsigned char *buf)
+{
+	iorig_fill(r, SPACE);
+	m->size = SPACE;
+	for (size_t off = 4096; off < SPACE / 2; off += 8192) {
+		fill(rng, buf, 4096);
+		assert_ok(iorig_write(r, off, buf, 4096));
+		model_write(m, off, buf, 4096);
+	}
+}
+
+/* On a full volume: nothing that would need a block. */
+static void step_full(struct iorig *r, struct model *m, uint64_t *rng, unsigned char *buf)
+{
+	size_t off, len;
+
+	pick_apart(rng, &off, &len);
+	fill(rng, buf, len);
+	assert_ok(iorig_write(r, off, buf, len));
+	model_write(m, off, buf, len);
 }
 
 static void check_all(struct iorig *r, const struct model *m)
@@ -552,7 +585,15 @@ static void learn(struct iorig *r, struct model *m)
 	memset(m->byte + got, 0, SPACE - got);
 }
 
-static void run_losses(uint32_t block)
+static uint64_t zeroed(struct iorig *r)
+{
+	struct csv_data_stats st;
+
+	csv_data_stats(r->data, &st);
+	return st.zeroed;
+}
+
+static void run_losses(uint32_t block, bool full)
 {
 	uint64_t rng = iorig_seed(__func__);
 	struct model *m = calloc(1, sizeof(*m));
@@ -563,11 +604,13 @@ static void run_losses(uint32_t block)
 
 	iorig_make(&r, block, false);
 	iorig_cache(&r);
+	if (full)
+		make_full(&r, m, &rng, buf);
 	for (unsigned round = 0; round < 300; round++) {
 		enum csv_err err;
 
 		for (unsigned i = rnd(&rng, 6); i > 0; i--)
-			step(&r, m, &rng, buf);
+			(full ? step_full : step)(&r, m, &rng, buf);
 		if (rnd(&rng, 3) == 0)
 			iorig_lose_at_flush(&r, true);
 		else if (rnd(&rng, 3) == 0)
@@ -585,6 +628,7 @@ static void run_losses(uint32_t block)
 		}
 	}
 	assert_true(good > 50 && bad > 20);
+	assert_true(!full || zeroed(&r) > 0);
 	iorig_free(&r);
 	free(buf);
 	free(m);
@@ -592,11 +636,13 @@ static void run_losses(uint32_t block)
 
 static void test_losses_512(void **state)
 {
-	run_losses(512);
+	run_losses(512, false);
+	run_losses(512, true);
 }
 static void test_losses_4096(void **state)
 {
-	run_losses(4096);
+	run_losses(4096, false);
+	run_losses(4096, true);
 }
 
 /* A crash image after each of some points of the log has what the last fsync before it acknowledged. */
@@ -634,12 +680,12 @@ static void touch(struct acked *a, size_t off, size_t len, size_t size)
 		a->most = size;
 }
 
-static void crash_step(struct iorig *r, struct model *m, struct acked *a, uint64_t *rng, unsigned char *buf)
+static void crash_step(struct iorig *r, struct model *m, struct acked *a, uint64_t *rng, unsigned char *buf, bool full)
 {
 	size_t off, len;
 
-	pick_range(rng, &off, &len);
-	if (rnd(rng, 8) == 0) {
+	full ? pick_apart(rng, &off, &len) : pick_range(rng, &off, &len);
+	if (!full && rnd(rng, 8) == 0) {
 		assert_ok(iorig_truncate(r, off));
 		model_truncate(m, off);
 		touch(a, off, SPACE - off, m->size);
@@ -651,7 +697,7 @@ static void crash_step(struct iorig *r, struct model *m, struct acked *a, uint64
 	}
 }
 
-static void run_crash(uint32_t block)
+static void run_crash(uint32_t block, bool full)
 {
 	uint64_t rng = iorig_seed(__func__);
 	struct model *m = calloc(1, sizeof(*m));
@@ -660,22 +706,25 @@ static void run_crash(uint32_t block)
 	struct iorig r;
 
 	iorig_make(&r, block, true);
+	if (full)
+		make_full(&r, m, &rng, buf);
 	for (unsigned round = 0; round < 12; round++) {
 		for (unsigned i = rnd(&rng, 10); i > 0; i--)
-			crash_step(&r, m, a, &rng, buf);
+			crash_step(&r, m, a, &rng, buf, full);
 		assert_ok(iorig_sync(&r, NULL));
 		a->at = csv_record_count(r.below);
 		a->m = *m;
 		a->least = a->most = m->size;
 		memset(a->touched, 0, sizeof(a->touched));
 		for (unsigned i = 1 + rnd(&rng, 4); i > 0; i--)
-			crash_step(&r, m, a, &rng, buf);
+			crash_step(&r, m, a, &rng, buf, full);
 		for (unsigned i = 0; i < 3; i++) {
 			size_t more = csv_record_count(r.below) - a->at;
 
 			check_crash(&r, a, a->at + (more ? rnd(&rng, (unsigned)more) : 0), csv_rng_next(&rng));
 		}
 	}
+	assert_true(!full || zeroed(&r) > 0);
 	iorig_free(&r);
 	free(buf);
 	free(a);
@@ -684,11 +733,13 @@ static void run_crash(uint32_t block)
 
 static void test_crash_512(void **state)
 {
-	run_crash(512);
+	run_crash(512, false);
+	run_crash(512, true);
 }
 static void test_crash_4096(void **state)
 {
-	run_crash(4096);
+	run_crash(4096, false);
+	run_crash(4096, true);
 }
 
 int main(void)
