@@ -50,7 +50,7 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2 };
 	X(32, REPLAY, "L -> F: replay the journal of slot.*, mark it clean") \
 	X(33, REPLAY_DONE, "F -> L: result in err; replay.*") \
 	X(34, IN_USE, "F -> L: J6: does any member hold lock.res in use? / L -> F: do you?") \
-	X(35, IN_USE_REPLY, "the answer: lock.mode NL means no") \
+	X(35, IN_USE_REPLY, "the answer: lock.mode NL means no; ERROR instead: AGAIN: ask again, else give the replay up") \
 	X(36, FENCED, "L -> F: your slot is out of the cluster: stop all I/O, check your slot") \
 	/* byte-range locks */ \
 	X(40, BRL_SET, "F -> L: set or clear brl.*") \

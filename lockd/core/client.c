@@ -246,21 +246,42 @@ static void on_result(struct csv_machine *m, struct csv_local *c, const struct c
 		csv_declare_local(m, c);
 }
 
-/* J6. Answered from the state: the volume is frozen, so the holders known here can only become fewer. */
+/*
+ * J6, answered from the state: the volume is frozen, so the holders known here can only become fewer.  "No" is said
+ * only when everybody who may be writing is known with all that he holds; until then the replay asks again (AGAIN), or
+ * is given up (BUSY) if what it waits for comes only after its end.
+ */
+static enum csv_err may_say_no(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
+{
+	if (c->redeclare)
+		return CSV_BUSY; /* the order is of another line of state; its answer is waited for */
+	if (!sp || m->phase == CSV_PHASE_LOADING)
+		return CSV_AGAIN;
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		if (sp->slot[i].life == CSV_LIFE_OUT && !csv_slot_fenced(&sp->slot[i]))
+			return CSV_BUSY; /* its fence waits behind this replay */
+	}
+	return csv_space_any(sp, CSV_LIFE_BIT(LOST) | CSV_LIFE_BIT(DECLARING)) ? CSV_AGAIN : CSV_OK;
+}
+
 static void on_in_use(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	struct csv_space *sp = m->has_state ? csv_space_find(&m->state, c->uuid) : NULL;
 	struct csv_msg reply = { .type = CSV_MSG_IN_USE_REPLY, .seq = msg->seq };
 	struct csv_res res = csv_res((enum csv_res_type)msg->lock.res_type, msg->lock.res_id);
+	enum csv_err err;
 
 	if (!lock_is_sound(&msg->lock)) {
 		protocol_error(m, c, msg->seq, "bad IN_USE");
 		return;
 	}
 	reply.lock = msg->lock;
-	/* Without a state nobody can say no: then somebody may be writing it, and replay leaves the block alone. */
-	reply.lock.mode = sp && m->phase != CSV_PHASE_LOADING ? csv_space_in_use(sp, res) : CSV_EX;
-	csv_act_client(m, c->id, &reply);
+	reply.lock.mode = sp && m->phase != CSV_PHASE_LOADING && !c->redeclare ? csv_space_in_use(sp, res) : CSV_NL;
+	err = reply.lock.mode == CSV_NL ? may_say_no(m, c, sp) : CSV_OK;
+	if (err)
+		csv_local_error(m, c, msg->seq, err, "not known yet who uses it");
+	else
+		csv_act_client(m, c->id, &reply);
 }
 
 static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)

@@ -221,13 +221,14 @@ bool csv_space_declare(struct csv_space *sp, struct csv_place *p, struct csv_res
  */
 bool csv_space_move(struct csv_machine *m, struct csv_space *sp, struct csv_res res, uint32_t from, uint32_t to,
 		    enum csv_mode mode);
-/* J6: does a mount other than the dead ones hold res so that it may be writing its blocks? Mode, NL: no. */
+/* J6: does a mount that is not fenced hold res so that it may be writing its blocks? Mode, NL: no. */
 enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res);
 
 /* ---- recover.c ---- */
 void csv_recover_run(struct csv_machine *m, struct csv_space *sp);
 bool csv_recover_busy(const struct csv_space *sp); /* some order is outstanding */
 bool csv_recover_failed(const struct csv_space *sp);
+bool csv_slot_fenced(const struct csv_slot *s); /* OUT, and no write of it can land any more */
 bool csv_apply_fenced(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_replayed(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_retry(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);

@@ -46,6 +46,11 @@ bool csv_recover_failed(const struct csv_space *sp)
 	return any_step(sp, CSV_STEP_FAILED);
 }
 
+bool csv_slot_fenced(const struct csv_slot *s)
+{
+	return s->life == CSV_LIFE_OUT && (s->step == CSV_STEP_FENCED || s->step == CSV_STEP_REPLAYING);
+}
+
 static void new_round(struct csv_space *sp)
 {
 	sp->round++;

@@ -333,7 +333,7 @@ enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res)
 	csv_list_for_each(pos, &r->holders) {
 		const struct csv_lkb *h = lkb_at(pos);
 
-		if (h->place->slot != CSV_NO_SLOT && sp->slot[h->place->slot].life != CSV_LIFE_OUT && h->mode >= CSV_PW)
+		if (h->place->slot != CSV_NO_SLOT && !csv_slot_fenced(&sp->slot[h->place->slot]) && h->mode >= CSV_PW)
 			return h->mode;
 	}
 	return CSV_NL;

@@ -577,6 +577,7 @@ void sim_fs_cut(struct sim *s, unsigned n)
 	}
 	fs->range.asked = false;
 	set_state(s, n, FS_CUT);
+	sim_fs_orders_cut(s, n);
 }
 
 void sim_fs_closed(struct sim *s, unsigned n, uint64_t conn)
@@ -653,6 +654,8 @@ static void on_error(struct sim *s, unsigned n, const struct csv_msg *msg)
 {
 	struct sim_fs *fs = &s->node[n].fs;
 
+	if (sim_fs_in_use(s, n, msg))
+		return;
 	if (msg->err == CSV_PROTO)
 		sim_fail(s, "node %u: csvlockd says protocol error: %s", n + 1, msg->text);
 	if (fs->state == FS_WAIT_ATTACH || msg->err == CSV_BUSY) {

@@ -121,7 +121,7 @@ static void replay_home_done(struct sim *s, unsigned n, const struct sim_command
 
 	j->left--;
 	if (!ok)
-		j->failed = true;
+		j->err = CSV_FENCED;
 	replay_next(s, n, (uint32_t)c->arg);
 }
 
@@ -149,54 +149,95 @@ static const struct sim_record *newest(const struct sim_dslot *d, uint32_t inode
 	return best;
 }
 
+static void ask_in_use(struct sim *s, unsigned n, uint32_t slot, uint32_t inode)
+{
+	struct sim_job *j = &s->node[n].fs.job[slot];
+	struct csv_msg msg = { .type = CSV_MSG_IN_USE };
+
+	msg.lock.res_type = CSV_RES_INODE;
+	msg.lock.res_id = inode;
+	sim_fs_tell(s, n, &msg);
+	j->asked = msg.seq;
+}
+
 static void replay_next(struct sim *s, unsigned n, uint32_t slot)
 {
 	struct sim_fs *fs = &s->node[n].fs;
 	struct sim_job *j = &fs->job[slot];
 	struct sim_dslot *d = &s->disk.slot[slot];
 
-	while (!j->failed && j->entry < SIM_INODES) {
+	if (!j->err && j->asked && j->conn != fs->conn)
+		j->err = CSV_NOTCONN; /* nobody will answer */
+	while (!j->err && !j->asked && j->entry < SIM_INODES) {
 		uint32_t inode = (uint32_t)++j->entry;
 		const struct sim_record *r = newest(d, inode);
 
 		if (!r || d->incarnation != j->incarnation)
 			continue;
-		if (s->disk.home[inode].writing && fs->conn) {
-			struct csv_msg msg = { .type = CSV_MSG_IN_USE };
-
-			msg.lock.res_type = CSV_RES_INODE;
-			msg.lock.res_id = inode;
-			msg.lock.flags = 0;
-			msg.lock.holder_slot = slot;
-			sim_fs_tell(s, n, &msg);
-			return;
-		}
-		if (r->version > s->disk.home[inode].version)
+		if (s->disk.home[inode].writing && j->conn != fs->conn)
+			j->err = CSV_NOTCONN;
+		else if (s->disk.home[inode].writing)
+			ask_in_use(s, n, slot, inode);
+		else if (r->version > s->disk.home[inode].version)
 			replay_write(s, n, slot, r);
 	}
-	if (j->left || (!j->failed && j->entry < SIM_INODES) || j->marking)
+	if (j->left || (!j->err && (j->asked || j->entry < SIM_INODES)) || j->marking)
 		return;
-	if (j->failed) {
-		finish(s, n, slot, CSV_FENCED);
+	if (j->err) {
+		finish(s, n, slot, j->err);
 		return;
 	}
 	j->marking = true;
 	mark(s, n, slot, SIM_CLEAN, replayed);
 }
 
-/* J6. The order's record echoes its slot. */
-void sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg)
+static void ask_again(struct sim *s, uint64_t n, uint64_t slot, void *data)
 {
-	uint32_t slot = msg->lock.holder_slot, inode = (uint32_t)msg->lock.res_id;
-	struct sim_job *j = slot < SIM_SLOTS ? &s->node[n].fs.job[slot] : NULL;
-	const struct sim_record *r;
+	struct sim_job *j = &s->node[n].fs.job[slot];
 
-	if (!j || j->kind != CSV_ORDER_REPLAY || j->entry != inode)
+	if (j->kind != CSV_ORDER_REPLAY || !j->asked)
 		return;
-	r = newest(&s->disk.slot[slot], inode);
-	if (msg->lock.mode == CSV_NL && r)
+	j->asked = 0;
+	j->entry--;
+	replay_next(s, (unsigned)n, (uint32_t)slot);
+}
+
+/* J6. The answer to ask_in_use(); false: it is another's. */
+bool sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg)
+{
+	struct sim_fs *fs = &s->node[n].fs;
+	const struct sim_record *r;
+	struct sim_job *j = NULL;
+	uint32_t slot;
+
+	for (slot = 0; slot < SIM_SLOTS; slot++) {
+		j = &fs->job[slot];
+		if (j->kind == CSV_ORDER_REPLAY && j->asked && j->asked == msg->seq)
+			break;
+	}
+	if (slot == SIM_SLOTS)
+		return false;
+	if (msg->type == CSV_MSG_ERROR && msg->err == CSV_AGAIN) {
+		sim_at(s, 100 * SIM_MS, (int)n, &fs->life, ask_again, n, slot, NULL);
+		return true;
+	}
+	j->asked = 0;
+	r = newest(&s->disk.slot[slot], (uint32_t)j->entry);
+	if (msg->type == CSV_MSG_ERROR)
+		j->err = (enum csv_err)msg->err;
+	else if (msg->lock.mode == CSV_NL && r)
 		replay_write(s, n, slot, r); /* torn by the dead slot itself */
 	replay_next(s, n, slot);
+	return true;
+}
+
+/* The connection has ended: an order that waits for an answer of it is over. */
+void sim_fs_orders_cut(struct sim *s, unsigned n)
+{
+	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+		if (s->node[n].fs.job[i].kind == CSV_ORDER_REPLAY && s->node[n].fs.job[i].asked)
+			replay_next(s, n, i);
+	}
 }
 
 static void replay_begin(struct sim *s, uint64_t n, uint64_t slot, void *data)

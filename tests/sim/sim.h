@@ -120,8 +120,9 @@ struct sim_job { /* an order of csvlockd */
 	uint64_t key;
 	unsigned left; /* replay writes in flight */
 	bool marking;
-	bool failed;
+	enum csv_err err;
 	uint64_t entry; /* next journal record */
+	uint64_t asked; /* number of the IN_USE that waits for its answer; 0: none */
 };
 
 struct sim_range {
@@ -254,7 +255,8 @@ struct sim_command sim_command(struct sim *s, unsigned n, enum sim_write what);
 void sim_fs_poke(struct sim *s, unsigned but); /* all others write home what they can, now */
 /* model_recover.c */
 void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg);
-void sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg);
+bool sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg);
+void sim_fs_orders_cut(struct sim *s, unsigned n);
 bool sim_fs_busy(const struct sim_fs *fs);
 
 /* ---- check.c ---- */

@@ -267,25 +267,112 @@ static void test_merge_without_quorum(void **state)
 	assert_true(rig_same(&rig, 7));
 }
 
-/* J6 */
-static void test_in_use(void **state)
+/* J6: mode NL: no; -1: there is no answer but ERROR, whose error is in *err. */
+static int ask_in_use(unsigned node, uint64_t inode, enum csv_err *err)
 {
 	struct csv_msg ask = { .type = CSV_MSG_IN_USE };
+	const struct csv_msg *got;
+
+	ask.lock.res_type = CSV_RES_INODE;
+	ask.lock.res_id = inode;
+	rig_record(&rig, node, &ask);
+	got = rig_take(&rig, node, CSV_MSG_IN_USE_REPLY);
+	if (got)
+		return (int)got->lock.mode;
+	got = rig_take(&rig, node, CSV_MSG_ERROR);
+	assert_non_null(got);
+	*err = (enum csv_err)got->err;
+	return -1;
+}
+
+static void test_in_use(void **state)
+{
+	enum csv_err err;
 
 	rig_lock(&rig, 2, INODE(5), CSV_EX, 0);
 	rig_lock(&rig, 2, INODE(6), CSV_PR, 0);
 	rig_lock(&rig, 3, INODE(7), CSV_EX, 0);
 	rig_gone(&rig, 3);
-	ask.lock.res_type = CSV_RES_INODE;
-	ask.lock.res_id = 5;
-	rig_record(&rig, 1, &ask);
-	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_EX);
-	ask.lock.res_id = 6;
-	rig_record(&rig, 1, &ask);
-	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_NL);
-	ask.lock.res_id = 7;
-	rig_record(&rig, 1, &ask);
-	assert_int_equal(rig_take(&rig, 1, CSV_MSG_IN_USE_REPLY)->lock.mode, CSV_NL);
+	assert_int_equal(ask_in_use(1, 5, &err), CSV_EX);
+	assert_int_equal(ask_in_use(1, 7, &err), CSV_EX); /* out, but nobody has fenced it: it may be writing */
+	assert_int_equal(rig_obey(&rig, 1, CSV_OK), 2);
+	assert_int_equal(ask_in_use(1, 5, &err), CSV_EX);
+	assert_int_equal(ask_in_use(1, 6, &err), CSV_NL);
+	assert_int_equal(ask_in_use(1, 7, &err), CSV_NL);
+}
+
+/* Its csvlockd is new and knows nothing of the group yet: neither yes nor no. */
+static void test_in_use_without_state(void **state)
+{
+	enum csv_err err;
+
+	rig_restart(&rig, 3);
+	rig_hello(&rig, 3);
+	assert_int_equal(ask_in_use(3, 5, &err), -1);
+	assert_int_equal(err, CSV_AGAIN);
+}
+
+/* A life that is out and not fenced: the replay is given up, so that its fence can go first. */
+static void test_in_use_while_one_is_not_fenced(void **state)
+{
+	struct csv_msg done = { .type = CSV_MSG_FENCE_DONE };
+	enum csv_err err;
+
+	done.fence.slot = 2;
+	done.fence.incarnation = 1;
+	rig_gone(&rig, 3);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	rig_record(&rig, 1, &done);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_REPLAY));
+	assert_int_equal(ask_in_use(1, 5, &err), CSV_NL);
+	rig_gone(&rig, 2);
+	assert_int_equal(ask_in_use(1, 5, &err), -1);
+	assert_int_equal(err, CSV_BUSY);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	done.seq = 0;
+	done.fence.slot = 1;
+	rig_record(&rig, 1, &done);
+	assert_int_equal(ask_in_use(1, 5, &err), CSV_NL);
+}
+
+/* A holder whose csvlockd is new has not declared all it holds: it is asked again when it has. */
+static void test_in_use_while_one_declares(void **state)
+{
+	enum csv_err err;
+
+	rig_lock(&rig, 3, INODE(5), CSV_EX, 0);
+	rig_lock(&rig, 3, INODE(6), CSV_EX, 0);
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_settle(&rig);
+	assert_int_equal(ask_in_use(1, 6, &err), CSV_EX);
+	assert_int_equal(ask_in_use(1, 7, &err), -1);
+	assert_int_equal(err, CSV_AGAIN);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	rig_hello(&rig, 3);
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_REATTACH, .slot = { .slot = 2, .incarnation = 1 } });
+	rig_lock(&rig, 3, INODE(5), CSV_EX, CSV_LOCKF_DECLARE);
+	rig_record(&rig, 3, &(struct csv_msg){ .type = CSV_MSG_DECLARED });
+	assert_int_equal(ask_in_use(1, 5, &err), CSV_EX);
+	assert_int_equal(ask_in_use(1, 6, &err), CSV_NL);
+}
+
+/* The recoverer's state was discarded: the order is of a line that is over, and its answer is waited for. */
+static void test_in_use_for_a_void_order(void **state)
+{
+	enum csv_err err;
+
+	rig_gone(&rig, 3);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	rig_group(&rig, 6, true);
+	rig_settle(&rig);
+	rig_group(&rig, 1, true);
+	rig_settle(&rig);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	assert_int_equal(ask_in_use(1, 5, &err), -1);
+	assert_int_equal(err, CSV_BUSY);
 }
 
 int main(void)
@@ -303,6 +390,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_merge, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_merge_without_quorum, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_in_use, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_in_use_without_state, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_in_use_while_one_is_not_fenced, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_in_use_while_one_declares, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_in_use_for_a_void_order, open_three, close_rig),
 	};
 
 	return cmocka_run_group_tests_name("machine: views and recovery", tests, NULL, NULL);
