@@ -35,6 +35,26 @@ static double ms_since(struct csv_mount *m, uint64_t *from)
 	return ms;
 }
 
+/*
+ * Whether an order may still be carried out.  Not while unmounting: what is asked for then could run beside our own
+ * last writes, and outlive our key (F4).  Not for a connection that is lost: REATTACH will say that nothing of it is
+ * outstanding.  Not when we are out ourselves.
+ */
+static enum csv_err may_obey(struct csv_link *l)
+{
+	enum csv_err err = csv_fs_state(&l->m->fs);
+
+	pthread_mutex_lock(&l->lock);
+	if (!err && l->fenced)
+		err = CSV_FENCED;
+	if (!err && l->lost)
+		err = CSV_NOTCONN;
+	if (!err && l->leaving)
+		err = CSV_BUSY;
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
 /* Steps 1 and 4. */
 static enum csv_err mark(struct csv_mount *m, uint32_t slot, uint32_t incarnation, struct csv_slot *s)
 {
@@ -80,10 +100,12 @@ static enum csv_err restore_own(struct csv_mount *m)
 	struct csv_slot s;
 	enum csv_err err = csv_slot_read(m->dev, &m->sb, m->slot, &s, NULL);
 
-	if (err || s.state == CSV_SLOT_LIVE)
+	if (err)
 		return err;
-	if (s.incarnation != m->incarnation)
-		return CSV_FENCED;
+	if (s.incarnation != m->incarnation || s.state == CSV_SLOT_CLEAN)
+		return CSV_FENCED; /* that life of ours was recovered */
+	if (s.state == CSV_SLOT_LIVE)
+		return CSV_OK;
 	csv_warn("slot %u had been marked by the loser of a duel: restored", m->slot);
 	s.state = CSV_SLOT_LIVE;
 	s.fenced_by = CSV_SLOT_NONE;
@@ -124,7 +146,9 @@ void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
 
 	msg.fence.slot = v->slot;
 	msg.fence.incarnation = v->incarnation;
-	msg.err = fence(l, v, &msg.fence);
+	msg.err = may_obey(l);
+	if (!msg.err)
+		msg.err = fence(l, v, &msg.fence);
 	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN,
 		"fence of slot %u (node %s): %s; marked %.1f ms, preempted %.1f ms (%s), verified %.1f ms", v->slot,
 		v->node, csv_err_text((enum csv_err)msg.err), msg.fence.mark_ms, msg.fence.preempt_ms,
@@ -141,13 +165,33 @@ void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
 
 /*
  * J6.  Without an answer nothing may be decided: a block that is taken for in use and is not would be lost with the
- * journal.  So it is asked again until csvlockd answers; if it never does, the others fence us, and every further write
- * of this replay is refused.
+ * journal.  So it is asked again while csvlockd does not know; if it is lost, if it gives the order up, or if we are
+ * out, the replay ends with that error, and journal and slot are as they were.
  */
-static bool in_use(void *arg, uint64_t block, uint32_t magic, uint64_t owner)
+static enum csv_err ask_in_use(struct csv_link *l, const struct csv_msg *ask, bool *yes)
 {
-	struct csv_link *l = arg;
-	struct csv_msg ask = { .type = CSV_MSG_IN_USE }, msg;
+	for (;;) {
+		struct csv_msg msg = *ask;
+		enum csv_err err = csv_link_call(l, &msg, ASK_MS);
+
+		if (err == CSV_OK && msg.type == CSV_MSG_IN_USE_REPLY) {
+			*yes = msg.lock.mode != CSV_NL;
+			return CSV_OK;
+		}
+		if (err == CSV_OK)
+			err = msg.type == CSV_MSG_ERROR && msg.err ? (enum csv_err)msg.err : CSV_PROTO;
+		if (err != CSV_AGAIN && err != CSV_TIMEOUT)
+			return err;
+		err = may_obey(l);
+		if (err != CSV_OK)
+			return err;
+		poll(NULL, 0, ASK_PAUSE_MS);
+	}
+}
+
+static enum csv_err in_use(void *arg, uint64_t block, uint32_t magic, uint64_t owner, bool *yes)
+{
+	struct csv_msg ask = { .type = CSV_MSG_IN_USE };
 	bool group =
 	    magic == CSV_MAGIC_AG || magic == CSV_MAGIC_BITMAP || magic == CSV_MAGIC_MCHUNK || magic == CSV_MAGIC_FREE;
 
@@ -157,14 +201,7 @@ static bool in_use(void *arg, uint64_t block, uint32_t magic, uint64_t owner)
 						       : CSV_RES_INODE;
 	ask.lock.res_id = owner;
 	ask.lock.mode = CSV_EX;
-	for (;;) {
-		msg = ask;
-		if (csv_link_call(l, &msg, ASK_MS) == CSV_OK && msg.type == CSV_MSG_IN_USE_REPLY)
-			return msg.lock.mode != CSV_NL;
-		if (csv_fs_state(&l->m->fs) == CSV_FENCED)
-			return true; /* the device refuses the rest */
-		poll(NULL, 0, ASK_PAUSE_MS);
-	}
+	return ask_in_use(arg, &ask, yes);
 }
 
 void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
@@ -181,13 +218,15 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	csv_why_init(&why);
 	msg.replay.slot = v->slot;
 	msg.replay.incarnation = v->incarnation;
-	msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, &ops, &res, &why);
+	msg.err = may_obey(l);
+	if (!msg.err)
+		msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, &ops, &res, &why);
 	msg.replay.replay_ms = ms_since(m, &t);
 	msg.replay.transactions = res.transactions;
 	msg.replay.blocks = res.written;
-	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN, "replay of slot %u (node %s): %s%s; %llu transactions, %.1f ms",
-		v->slot, v->node, csv_err_text((enum csv_err)msg.err), why.text, (unsigned long long)res.transactions,
-		msg.replay.replay_ms);
+	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN, "replay of slot %u (node %s): %s; %llu transactions, %.1f ms",
+		v->slot, v->node, why.text[0] ? why.text : csv_err_text((enum csv_err)msg.err),
+		(unsigned long long)res.transactions, msg.replay.replay_ms);
 	pthread_mutex_lock(&l->lock);
 	if (!msg.err)
 		l->recovered |= 1ull << v->slot;

@@ -94,8 +94,11 @@ void csv_journal_stats(struct csv_fs *fs, struct csv_journal_stats *st);
 
 /* ---- replay (journal/replay.c): takes no cluster lock, needs no csv_fs ------ */
 struct csv_replay_ops {
-	/* J6: does any living member hold the lock that covers this block in use? NULL: nobody lives. */
-	bool (*in_use)(void *arg, uint64_t block, uint32_t magic, uint64_t owner);
+	/*
+	 * J6: does any living member hold the lock that covers a block of this type and owner in use?  An error: there is
+	 * no answer, and the replay ends with it.  NULL: nobody lives.
+	 */
+	enum csv_err (*in_use)(void *arg, uint64_t block, uint32_t magic, uint64_t owner, bool *yes);
 	void *arg;
 };
 struct csv_replay_result {
@@ -105,7 +108,8 @@ struct csv_replay_result {
  * Replays the journal of `slot` as its slot block has it (J5, J6); leaves the journal empty; the slot's state is the
  * caller's to write.  Idempotent: may be cut at any point and run again.
  * write = false: only scans and counts, for `check`.
- * Errors: GAP (damaged record before a valid later commit), IO, CHECKSUM, NOMEM.
+ * Errors: GAP (damaged record before a valid later commit), IO, CHECKSUM, NOMEM; BUSY (a home block is being written by
+ * somebody whom in_use does not know), what in_use said.  After any of them the journal is as it was.
  */
 enum csv_err csv_replay(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot, bool write,
 			const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);

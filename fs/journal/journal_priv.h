@@ -177,4 +177,23 @@ void csv_jscan_image(struct csv_jscan *s, const struct csv_jscan_txn *t, uint32_
 /* GAP if the journal holds a valid commit of this life that is later than `seq`. */
 enum csv_err csv_jscan_gap(struct csv_jscan *s, uint64_t seq, struct csv_why *why);
 
+/* torn.c: what becomes of a home block under replay. */
+enum csv_rhome_fate {
+	CSV_RHOME_TORN,         /* fails its check: not known yet */
+	CSV_RHOME_OLDER,        /* the image is older than, or as old as, what lies there */
+	CSV_RHOME_IN_USE,       /* somebody alive is writing it */
+	CSV_RHOME_WRITE
+};
+struct csv_rhome {
+	uint64_t home;
+	const struct csv_block_hdr *image;
+	void *page;             /* as last read from its home */
+	enum csv_rhome_fate fate;
+	uint32_t crc;           /* of page, when it was asked for */
+};
+void csv_rhome_judge(const struct csv_super *sb, struct csv_rhome *h);
+/* Decides the fate of those that are torn. IO, BUSY, or what in_use said: nothing is decided. */
+enum csv_err csv_rhome_torn(struct csv_bdev *dev, const struct csv_super *sb, const struct csv_replay_ops *ops,
+			    struct csv_rhome *h, size_t n, struct csv_why *why);
+
 #endif

@@ -13,7 +13,7 @@
  *               that a lock the dead node had given up before is not undone (J1).  A
  *               home block that fails its check was torn by the dead node's own write,
  *               or never laid out: written; or it is being written by a living node
- *               that got the lock since, at this moment: then skipped (J6)
+ *               that got the lock since, at this moment: then skipped (J6, torn.c)
  *   4. finish   flush (J4), then the head: the journal is empty
  *
  * Until 4 nothing of the journal changes, and 3 gives the same result however often
@@ -178,26 +178,7 @@ static enum csv_err gather(struct replay *r)
 	return CSV_OK;
 }
 
-/* Whether an image is to be written over what was read from its home. */
-static bool wanted(struct replay *r, const struct rblock *b, const void *home)
-{
-	const struct csv_block_hdr *h = home;
-
-	if (csv_block_verify(home, r->sb->uuid, b->home, 0, NULL) == CSV_OK) {
-		if (CSV_BUG(REPLAY_IGNORES_VERSION) || csv_le64_get(b->image->version) > csv_le64_get(h->version))
-			return true;
-		r->res->skipped_older++;
-		return false;
-	}
-	if (r->ops && r->ops->in_use &&
-	    r->ops->in_use(r->ops->arg, b->home, csv_le32_get(b->image->magic), csv_le64_get(b->image->owner))) {
-		r->res->skipped_in_use++;
-		return false;
-	}
-	return true;
-}
-
-static enum csv_err read_homes(struct replay *r, const struct rblock *b, size_t n)
+static enum csv_err read_homes(struct replay *r, const struct csv_rhome *h, size_t n)
 {
 	struct csv_bdev_batch *batch;
 	enum csv_err err;
@@ -206,29 +187,44 @@ static enum csv_err read_homes(struct replay *r, const struct rblock *b, size_t 
 	if (err != CSV_OK)
 		return err;
 	for (size_t i = 0; i < n; i++)
-		csv_bdev_batch_read(batch, b[i].home << CSV_BLOCK_SHIFT, r->pages + i * CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
+		csv_bdev_batch_read(batch, h[i].home << CSV_BLOCK_SHIFT, h[i].page, CSV_BLOCK_SIZE);
 	return csv_bdev_batch_wait(batch);
 }
 
-static enum csv_err apply_some(struct replay *r, const struct rblock *b, size_t n, bool write)
+static enum csv_err write_homes(struct replay *r, const struct csv_rhome *h, size_t n, bool write)
 {
 	struct csv_bdev_batch *batch;
 	enum csv_err err;
 
-	err = read_homes(r, b, n);
-	if (err != CSV_OK)
-		return err;
 	err = csv_bdev_batch_begin(r->dev, &batch);
 	if (err != CSV_OK)
 		return err;
 	for (size_t i = 0; i < n; i++) {
-		if (!wanted(r, &b[i], r->pages + i * CSV_BLOCK_SIZE))
+		r->res->skipped_older += h[i].fate == CSV_RHOME_OLDER;
+		r->res->skipped_in_use += h[i].fate == CSV_RHOME_IN_USE;
+		if (h[i].fate != CSV_RHOME_WRITE)
 			continue;
 		r->res->written++;
 		if (write)
-			csv_bdev_batch_write(batch, b[i].home << CSV_BLOCK_SHIFT, b[i].image, CSV_BLOCK_SIZE, 0);
+			csv_bdev_batch_write(batch, h[i].home << CSV_BLOCK_SHIFT, h[i].image, CSV_BLOCK_SIZE, 0);
 	}
 	return csv_bdev_batch_wait(batch);
+}
+
+/* The fate of all is known before the first of them is written. */
+static enum csv_err apply_some(struct replay *r, const struct rblock *b, size_t n, bool write)
+{
+	struct csv_rhome h[APPLY_BATCH];
+	enum csv_err err;
+
+	for (size_t i = 0; i < n; i++)
+		h[i] = (struct csv_rhome){ b[i].home, b[i].image, r->pages + i * CSV_BLOCK_SIZE, CSV_RHOME_TORN };
+	err = read_homes(r, h, n);
+	for (size_t i = 0; i < n && err == CSV_OK; i++)
+		csv_rhome_judge(r->sb, &h[i]);
+	if (err == CSV_OK)
+		err = csv_rhome_torn(r->dev, r->sb, r->ops, h, n, r->why);
+	return err == CSV_OK ? write_homes(r, h, n, write) : err;
 }
 
 /* Pass 3, with the flush. The second time round, what is home already is skipped and covered by the second flush. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The fence as fs/ctl/fence.c carries it out, on a device with reservations in memory:
- * every step may fail, the victim and the other half of a duel write in between.
+ * every step may fail, the victim and the other half of a duel write in between.  And
+ * the replay as far as csvlockd has a say in it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "core.h"
 #include "fs/ctl/link.h"
 
 #define OWN_SLOT 0u
@@ -120,8 +122,29 @@ static struct {
 	pthread_t thread;
 	sem_t done;
 	struct csv_msg answer;
-	enum csv_mode in_use; /* for J6 */
+	/* what IN_USE is answered (J6) */
+	enum csv_mode in_use;
+	enum csv_err in_use_err;
+	unsigned in_use_errs; /* that many times in_use_err, then in_use */
+	void (*on_in_use)(void);
+	unsigned asked;
+	bool closes; /* the connection ends instead */
 } lockd;
+
+static void on_in_use(struct csv_msg *msg)
+{
+	uint64_t seq = msg->seq;
+
+	lockd.asked++;
+	if (lockd.on_in_use)
+		lockd.on_in_use();
+	msg->type = CSV_MSG_IN_USE_REPLY;
+	msg->lock.mode = lockd.in_use;
+	if (!lockd.in_use_errs)
+		return;
+	lockd.in_use_errs--;
+	*msg = (struct csv_msg){ .type = CSV_MSG_ERROR, .err = lockd.in_use_err, .seq = seq };
+}
 
 static void on_record(int fd, struct csv_msg *msg)
 {
@@ -133,8 +156,7 @@ static void on_record(int fd, struct csv_msg *msg)
 		msg->welcome.quorate = 1;
 		break;
 	case CSV_MSG_IN_USE:
-		msg->type = CSV_MSG_IN_USE_REPLY;
-		msg->lock.mode = lockd.in_use;
+		on_in_use(msg);
 		break;
 	case CSV_MSG_FENCE_DONE:
 	case CSV_MSG_REPLAY_DONE:
@@ -152,7 +174,8 @@ static void *lockd_thread(void *arg)
 	int fd = accept(lockd.listener, NULL, NULL);
 	struct csv_msg msg;
 
-	while (fd >= 0 && recv(fd, &msg, sizeof(msg), 0) == (ssize_t)sizeof(msg))
+	while (fd >= 0 && recv(fd, &msg, sizeof(msg), 0) == (ssize_t)sizeof(msg) &&
+	       !(lockd.closes && msg.type == CSV_MSG_IN_USE))
 		on_record(fd, &msg);
 	close(fd);
 	return NULL;
@@ -162,6 +185,7 @@ static void lockd_start(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
+	memset(&lockd, 0, sizeof(lockd));
 	strcpy(lockd.dir, "/tmp/csv-test-recover.XXXXXX");
 	assert_non_null(mkdtemp(lockd.dir));
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/lockd.sock", lockd.dir);
@@ -431,6 +455,163 @@ static void test_replay_cannot_mark_clean(void **state)
 	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
 }
 
+static enum csv_err replay(void)
+{
+	order.type = CSV_MSG_REPLAY;
+	csv_replay_order(l, &order);
+	sem_wait(&lockd.done);
+	assert_int_equal(lockd.answer.type, CSV_MSG_REPLAY_DONE);
+	assert_int_equal(lockd.answer.replay.slot, DEAD_SLOT);
+	return (enum csv_err)lockd.answer.err;
+}
+
+/* Our own slot says clean: that life of ours was recovered, and is not to be brought back. */
+static void we_are_recovered(void)
+{
+	write_slot(OWN_SLOT, CSV_SLOT_CLEAN, OWN_LIFE);
+}
+
+static void test_own_slot_clean(void **state)
+{
+	fake->before_preempt = we_are_recovered;
+	assert_int_equal(fence(), CSV_FENCED);
+	assert_int_equal(slot_state(OWN_SLOT), CSV_SLOT_CLEAN);
+}
+
+/* F4: an order that comes while we unmount is left to others, and nothing of it is on its way afterwards. */
+static void test_orders_while_leaving(void **state)
+{
+	pthread_mutex_lock(&l->lock);
+	l->leaving = true;
+	pthread_mutex_unlock(&l->lock);
+	assert_int_equal(fence(), CSV_BUSY);
+	assert_int_equal(fake->preempts, 0);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_LIVE);
+	write_slot(DEAD_SLOT, CSV_SLOT_FENCED, DEAD_LIFE);
+	assert_int_equal(replay(), CSV_BUSY);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+}
+
+/* ---- J6: a journal whose block is torn at home ---- */
+
+#define VALUE 42u
+
+static struct core dead;
+static uint64_t torn;
+
+static void tear(void)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	core_read(&dead, torn, page);
+	memset(page + 2048, 0xee, 512);
+	core_write(&dead, torn, page);
+}
+
+static void die_with_a_torn_block(void)
+{
+	struct csv_why why;
+
+	csv_why_init(&why);
+	memset(&dead, 0, sizeof(dead));
+	dead.mem = dead.dev = fake->below;
+	dead.sb = m.sb;
+	csv_agset_add(&dead.ags, 0);
+	assert_ok(csv_fs_open(&dead.fs, dead.dev, m.env, false, DEAD_SLOT, DEAD_LIFE, &why));
+	csv_journal_set_interval(&dead.fs, 0);
+	torn = core_block_new(&dead);
+	assert_ok(csv_journal_checkpoint(&dead.fs));
+	core_block_set(&dead, torn, VALUE);
+	assert_ok(csv_journal_commit(&dead.fs, 0));
+	core_crash(&dead);
+	tear();
+	write_slot(DEAD_SLOT, CSV_SLOT_FENCED, DEAD_LIFE);
+}
+
+static bool is_home(void)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	core_read(&dead, torn, page);
+	return csv_block_verify(page, m.sb.uuid, torn, CSV_MAGIC_LEASE, NULL) == CSV_OK &&
+	       core_home_value(&dead, torn) == VALUE;
+}
+
+/* Nothing was decided: who asks again later replays it. */
+static void check_untouched(void)
+{
+	struct csv_replay_result res;
+
+	assert_false(is_home());
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+	assert_ok(csv_replay(dead.dev, &m.sb, DEAD_SLOT, true, NULL, &res, NULL));
+	assert_true(res.transactions > 0);
+	assert_true(is_home());
+}
+
+static void test_torn_and_nobodys(void **state)
+{
+	die_with_a_torn_block();
+	lockd.in_use = CSV_NL;
+	assert_int_equal(replay(), CSV_OK);
+	assert_true(lockd.asked > 0);
+	assert_true(is_home());
+}
+
+static void test_torn_and_in_use(void **state)
+{
+	die_with_a_torn_block();
+	lockd.in_use = CSV_EX;
+	assert_int_equal(replay(), CSV_OK);
+	assert_false(is_home());
+}
+
+/* csvlockd has no state at the moment: neither yes nor no, so it is asked until it knows. */
+static void test_torn_and_not_known_yet(void **state)
+{
+	die_with_a_torn_block();
+	lockd.in_use_err = CSV_AGAIN;
+	lockd.in_use_errs = 2;
+	assert_int_equal(replay(), CSV_OK);
+	assert_int_equal(lockd.asked, 3);
+	assert_true(is_home());
+}
+
+static void test_order_given_up(void **state)
+{
+	die_with_a_torn_block();
+	lockd.in_use_err = CSV_BUSY;
+	lockd.in_use_errs = 1;
+	assert_int_equal(replay(), CSV_BUSY);
+	assert_int_equal(lockd.asked, 1);
+	check_untouched();
+}
+
+/* csvlockd dies when it is asked: this thread is the one that has to find its successor. */
+static void test_lockd_dies_when_asked(void **state)
+{
+	die_with_a_torn_block();
+	lockd.closes = true;
+	order.type = CSV_MSG_REPLAY;
+	csv_replay_order(l, &order);
+	check_untouched();
+}
+
+static void withdraw(void)
+{
+	csv_fs_withdraw(&m.fs, CSV_IO, "the test says so");
+}
+
+static void test_withdrawn_when_asked(void **state)
+{
+	die_with_a_torn_block();
+	lockd.on_in_use = withdraw;
+	lockd.in_use_err = CSV_AGAIN;
+	lockd.in_use_errs = UINT32_MAX;
+	assert_int_equal(replay(), CSV_WITHDRAWN);
+	check_untouched();
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -448,6 +629,14 @@ int main(void)
 		T(test_later_life),
 		T(test_replay),
 		T(test_replay_cannot_mark_clean),
+		T(test_own_slot_clean),
+		T(test_orders_while_leaving),
+		T(test_torn_and_nobodys),
+		T(test_torn_and_in_use),
+		T(test_torn_and_not_known_yet),
+		T(test_order_given_up),
+		T(test_lockd_dies_when_asked),
+		T(test_withdrawn_when_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,38 +89,192 @@ static void test_older(void **state)
 	core_free(&c);
 }
 
-static unsigned asked;
-static bool in_use(void *arg, uint64_t blkno, uint32_t magic, uint64_t owner)
+/* What is known of who lives, and what was asked. */
+struct living {
+	uint64_t owner; /* whose lock is in use */
+	enum csv_err err;
+	unsigned asked;
+	uint32_t magic[8];
+	uint64_t owners[8];
+	void (*when_asked)(struct core *c);
+	struct core *c;
+};
+
+static enum csv_err in_use(void *arg, uint64_t blkno, uint32_t magic, uint64_t owner, bool *yes)
 {
-	asked++;
+	struct living *l = arg;
+
 	assert_int_equal(blkno, block[3]);
-	assert_int_equal(magic, CSV_MAGIC_LEASE);
-	assert_int_equal(owner, CORE_OWNER);
-	return *(bool *)arg;
+	assert_true(l->asked < 8);
+	l->magic[l->asked] = magic;
+	l->owners[l->asked++] = owner;
+	if (l->when_asked)
+		l->when_asked(l->c);
+	*yes = owner == l->owner;
+	return l->err;
+}
+
+static void tear(struct core *c)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	core_read(c, block[3], page);
+	memset(page + 2048, 0xee, 512);
+	core_write(c, block[3], page);
 }
 
 /* J6: a home block that fails its check is written, unless a living node holds its lock in use. */
 static void test_torn(void **state)
 {
-	uint8_t page[CSV_BLOCK_SIZE];
 	struct csv_replay_result res;
 	struct core c;
 
 	for (int living = 0; living < 2; living++) {
-		bool answer = living;
-		struct csv_replay_ops ops = { in_use, &answer };
+		struct living l = { .owner = living ? CORE_OWNER : 0 };
+		struct csv_replay_ops ops = { in_use, &l };
 
 		setup(&c);
-		core_read(&c, block[3], page);
-		memset(page + 2048, 0xee, 512);
-		core_write(&c, block[3], page);
-		asked = 0;
+		tear(&c);
 		assert_ok(csv_replay(c.dev, &c.sb, 0, true, &ops, &res, NULL));
-		assert_int_equal(asked, 1);
+		assert_int_equal(l.asked, 1);
+		assert_int_equal(l.magic[0], CSV_MAGIC_LEASE);
+		assert_int_equal(l.owners[0], CORE_OWNER);
 		assert_int_equal(res.skipped_in_use, living);
 		assert_int_equal(res.written, N - (unsigned)living);
 		if (!living)
 			check_homes(&c);
+		core_free(&c);
+	}
+}
+
+/* No answer: nothing is written, and the journal is as it was. */
+static void test_no_answer(void **state)
+{
+	struct living l = { .err = CSV_NOTCONN };
+	struct csv_replay_ops ops = { in_use, &l };
+	struct csv_replay_result res;
+	struct core c;
+
+	setup(&c);
+	tear(&c);
+	assert_int_equal(csv_replay(c.dev, &c.sb, 0, true, &ops, &res, NULL), CSV_NOTCONN);
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(core_home_value(&c, block[i]), 0);
+	core_replay(&c, &res);
+	assert_int_equal(res.transactions, 3);
+	check_homes(&c);
+	core_free(&c);
+}
+
+#define OTHER 8000u
+
+/* The block as its next owner writes it: a tree node of another file, far above the journal's version. */
+static void reuse(struct core *c, uint8_t *page)
+{
+	csv_block_init(page, c->sb.uuid, CSV_MAGIC_TREE, block[3], OTHER, 1000);
+	csv_block_seal(page, block[3]);
+}
+
+/* Freed and given to another file since; its write is half done: its own header tells whom to ask. */
+static void test_torn_and_another_owners(void **state)
+{
+	struct living l = { .owner = OTHER };
+	struct csv_replay_ops ops = { in_use, &l };
+	struct csv_replay_result res;
+	uint8_t page[CSV_BLOCK_SIZE];
+	struct core c;
+
+	setup(&c);
+	reuse(&c, page);
+	core_write(&c, block[3], page);
+	tear(&c);
+	assert_ok(csv_replay(c.dev, &c.sb, 0, true, &ops, &res, NULL));
+	assert_int_equal(res.skipped_in_use, 1);
+	assert_int_equal(l.asked, 2);
+	assert_int_equal(l.magic[1], CSV_MAGIC_TREE);
+	assert_int_equal(l.owners[1], OTHER);
+	core_free(&c);
+}
+
+struct finishing {
+	unsigned reads; /* the write is over after that many reads */
+	struct core *c;
+};
+
+static enum csv_err finish_write(void *arg, const struct csv_io *io)
+{
+	struct finishing *f = arg;
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	if (io->op != CSV_IO_READ || io->off != block[3] << CSV_BLOCK_SHIFT || f->reads-- != 0)
+		return CSV_OK;
+	reuse(f->c, page);
+	core_write(f->c, block[3], page);
+	return CSV_OK;
+}
+
+/* The same, and only the old part of the block is there when it is read first: its write ends meanwhile. */
+static void test_torn_for_a_moment(void **state)
+{
+	struct living l = { 0 };
+	struct csv_replay_ops ops = { in_use, &l };
+	struct finishing f = { .reads = 2 };
+	struct csv_replay_result res;
+	uint8_t page[CSV_BLOCK_SIZE];
+	struct core c;
+
+	setup(&c);
+	tear(&c);
+	f.c = &c;
+	c.watch.arg = &f;
+	c.watch.watch = finish_write;
+	assert_ok(csv_replay(c.dev, &c.sb, 0, true, &ops, &res, NULL));
+	assert_int_equal(l.asked, 0);
+	assert_int_equal(res.skipped_older, 1);
+	core_read(&c, block[3], page);
+	assert_ok(csv_block_verify(page, c.sb.uuid, block[3], CSV_MAGIC_TREE, NULL));
+	core_free(&c);
+}
+
+static void goes_on_writing(struct core *c)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	core_read(c, block[3], page);
+	page[512]++;
+	core_write(c, block[3], page);
+}
+
+static void ends_writing(struct core *c)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	reuse(c, page);
+	core_write(c, block[3], page);
+}
+
+/* Nobody says that it is his, and yet it changes: decided by what it becomes, or not at all. */
+static void test_torn_and_changing(void **state)
+{
+	struct csv_replay_result res;
+	uint8_t page[CSV_BLOCK_SIZE];
+	struct csv_why why;
+	struct core c;
+
+	for (int ends = 0; ends < 2; ends++) {
+		struct living l = { .when_asked = ends ? ends_writing : goes_on_writing, .c = &c };
+		struct csv_replay_ops ops = { in_use, &l };
+
+		setup(&c);
+		tear(&c);
+		csv_why_init(&why);
+		assert_int_equal(csv_replay(c.dev, &c.sb, 0, true, &ops, &res, &why), ends ? CSV_OK : CSV_BUSY);
+		core_read(&c, block[3], page);
+		assert_int_equal(csv_block_verify(page, c.sb.uuid, block[3], 0, NULL) == CSV_OK, ends);
+		if (ends)
+			assert_int_equal(res.skipped_older, 1);
+		else
+			assert_non_null(strstr(why.text, "is being written"));
 		core_free(&c);
 	}
 }
@@ -342,6 +496,10 @@ int main(void)
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_older),
 		cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_torn_and_another_owners),
+		cmocka_unit_test(test_torn_for_a_moment),
+		cmocka_unit_test(test_torn_and_changing),
 		cmocka_unit_test(test_gap),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_cut),
