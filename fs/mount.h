@@ -153,10 +153,11 @@ enum csv_err csv_mount_run(struct csv_mount *m, enum csv_err (*body)(struct csv_
 enum csv_err csv_mount_pin_slot(struct csv_mount *m);
 
 /*
- * Replays one dead slot and marks it clean (fs/ctl/recover.c): for lock=local before the mount, in a cluster for
- * csvlockd. in_use as in csv_replay(); the slot must be fenced (or its host proved gone) already.
+ * Replays one dead life of a slot and marks the slot clean (fs/ctl/recover.c): for lock=local before the mount, in a
+ * cluster for csvlockd. in_use as in csv_replay(); that life must be fenced (or its host proved gone) already.
+ * OK, and nothing touched: the disk knows a later life, so this one was recovered long ago.  STALE: only an earlier one.
  */
-enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot,
+enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot, uint32_t incarnation,
 			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);
 /* Moves the orphans of a slot that nobody has (dead and replayed; its lock is taken meanwhile) to our own list. */
 enum csv_err csv_adopt_orphans(struct csv_mount *m, uint32_t slot);

@@ -220,7 +220,7 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	msg.replay.incarnation = v->incarnation;
 	msg.err = may_obey(l);
 	if (!msg.err)
-		msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, &ops, &res, &why);
+		msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, v->incarnation, &ops, &res, &why);
 	msg.replay.replay_ms = ms_since(m, &t);
 	msg.replay.transactions = res.transactions;
 	msg.replay.blocks = res.written;

@@ -63,7 +63,7 @@ static enum csv_err recover_all(struct csv_mount *m, struct csv_why *why)
 		if (m->opts.readonly)
 			return csv_fail(why, CSV_BUSY, "mount it read-write once",
 					"slot %u was not unmounted and its journal must be replayed first", i);
-		err = csv_recover_slot(m->dev, &m->sb, i, NULL, &res, why);
+		err = csv_recover_slot(m->dev, &m->sb, i, s.incarnation, NULL, &res, why);
 		if (err != CSV_OK)
 			return csv_fail(why, err, "csvadm check tells more", "journal of slot %u cannot be replayed",
 					i);

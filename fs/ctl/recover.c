@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Recovery of a dead slot: its journal is replayed, then its slot block says clean.  Each
+ * Recovery of one dead life of a slot: its journal is replayed, then its slot block says clean.  Each
  * step may be cut and repeated.  What it left unlinked but open goes to our list.
  */
 #include <stdlib.h>
@@ -8,21 +8,35 @@
 #include "fs/meta/op.h"
 #include "fs/mount.h"
 
-enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot,
+/* A later life is none of the order's: its mount may be alive, and its journal is its own (J8). */
+static enum csv_err check_life(const struct csv_slot *s, uint32_t incarnation, bool *later, struct csv_why *why)
+{
+	*later = s->incarnation > incarnation;
+	if (s->incarnation >= incarnation)
+		return CSV_OK;
+	return csv_fail(why, CSV_STALE, "", "slot %u is in incarnation %u on disk, %u is to be recovered", s->slot,
+			s->incarnation, incarnation);
+}
+
+enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, uint32_t slot, uint32_t incarnation,
 			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why)
 {
 	struct csv_slot s;
 	enum csv_err err = csv_slot_read(dev, sb, slot, &s, why);
+	bool later = false;
 
 	*res = (struct csv_replay_result){ 0 };
-	if (err != CSV_OK || s.state == CSV_SLOT_CLEAN)
+	if (err == CSV_OK)
+		err = check_life(&s, incarnation, &later, why);
+	if (err != CSV_OK || later || s.state == CSV_SLOT_CLEAN)
 		return err;
 	err = csv_replay(dev, sb, slot, true, ops, res, why);
 	if (err != CSV_OK)
 		return err;
 	s.state = CSV_SLOT_CLEAN;
 	s.pr_key = 0;
-	return csv_slot_write(dev, sb, &s);
+	err = csv_slot_write(dev, sb, &s);
+	return err == CSV_OK ? err : csv_fail(why, err, "", "slot %u cannot be marked clean", slot);
 }
 
 /* ---- orphans ---------------------------------------------------------------------- */

@@ -12,13 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #include "core.h"
 #include "fs/ctl/link.h"
+#include "sock_lockd.h"
 
 #define OWN_SLOT 0u
 #define OWN_LIFE 3u
@@ -114,12 +112,9 @@ static const struct csv_bdev_ops fake_ops = {
 	.close = fake_close,
 };
 
-/* ---- csvlockd: says WELCOME, keeps what is answered to its orders ------------------------ */
+/* ---- csvlockd: keeps what is answered to its orders -------------------------------------- */
 
 static struct {
-	char dir[64];
-	int listener;
-	pthread_t thread;
 	sem_t done;
 	struct csv_msg answer;
 	/* what IN_USE is answered (J6) */
@@ -146,66 +141,24 @@ static void on_in_use(struct csv_msg *msg)
 	*msg = (struct csv_msg){ .type = CSV_MSG_ERROR, .err = lockd.in_use_err, .seq = seq };
 }
 
-static void on_record(int fd, struct csv_msg *msg)
+static bool on_record(struct csv_msg *msg)
 {
 	switch (msg->type) {
-	case CSV_MSG_HELLO:
-		*msg = (struct csv_msg){ .type = CSV_MSG_WELCOME, .seq = msg->seq };
-		msg->welcome.version = CSV_PROTO_VERSION;
-		msg->welcome.nodeid = 1;
-		msg->welcome.quorate = 1;
-		break;
 	case CSV_MSG_IN_USE:
+		if (lockd.closes)
+			return false;
 		on_in_use(msg);
+		sock_lockd_send(msg);
 		break;
 	case CSV_MSG_FENCE_DONE:
 	case CSV_MSG_REPLAY_DONE:
 		lockd.answer = *msg;
 		sem_post(&lockd.done);
-		return;
+		break;
 	default:
-		return;
+		break;
 	}
-	assert_int_equal(send(fd, msg, sizeof(*msg), MSG_NOSIGNAL), sizeof(*msg));
-}
-
-static void *lockd_thread(void *arg)
-{
-	int fd = accept(lockd.listener, NULL, NULL);
-	struct csv_msg msg;
-
-	while (fd >= 0 && recv(fd, &msg, sizeof(msg), 0) == (ssize_t)sizeof(msg) &&
-	       !(lockd.closes && msg.type == CSV_MSG_IN_USE))
-		on_record(fd, &msg);
-	close(fd);
-	return NULL;
-}
-
-static void lockd_start(void)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-	memset(&lockd, 0, sizeof(lockd));
-	strcpy(lockd.dir, "/tmp/csv-test-recover.XXXXXX");
-	assert_non_null(mkdtemp(lockd.dir));
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/lockd.sock", lockd.dir);
-	lockd.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(lockd.listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(listen(lockd.listener, 1), 0);
-	sem_init(&lockd.done, 0, 0);
-	assert_int_equal(pthread_create(&lockd.thread, NULL, lockd_thread, NULL), 0);
-}
-
-static void lockd_stop(void)
-{
-	char path[128];
-
-	pthread_join(lockd.thread, NULL);
-	close(lockd.listener);
-	snprintf(path, sizeof(path), "%s/lockd.sock", lockd.dir);
-	unlink(path);
-	rmdir(lockd.dir);
-	sem_destroy(&lockd.done);
+	return true;
 }
 
 /* ---- the mount ------------------------------------------------------------------------------ */
@@ -257,8 +210,9 @@ static int setup(void **state)
 	fake_register(m.dev, csv_slot_pr_key(OWN_SLOT, OWN_LIFE));
 	fake_register(m.dev, csv_slot_pr_key(DEAD_SLOT, DEAD_LIFE));
 	fake->type = CSV_PR_WRITE_EXCLUSIVE_ALL_REG;
-	lockd_start();
-	m.opts.run_dir = lockd.dir;
+	memset(&lockd, 0, sizeof(lockd));
+	sem_init(&lockd.done, 0, 0);
+	m.opts.run_dir = sock_lockd_start(on_record, NULL);
 	assert_int_equal(csv_link_open(&m, &l, &why), CSV_OK);
 	order.slot.slot = DEAD_SLOT;
 	order.slot.incarnation = DEAD_LIFE;
@@ -269,7 +223,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	csv_link_close(l);
-	lockd_stop();
+	sock_lockd_stop();
+	sem_destroy(&lockd.done);
 	csv_fs_close(&m.fs);
 	csv_bdev_close(m.dev);
 	pthread_mutex_destroy(&m.lock);
@@ -465,6 +420,17 @@ static enum csv_err replay(void)
 	return (enum csv_err)lockd.answer.err;
 }
 
+/* J8: the order is late. The life that it names was recovered by others, and the slot's present one is alive. */
+static void test_replay_of_a_former_life(void **state)
+{
+	write_slot(DEAD_SLOT, CSV_SLOT_LIVE, DEAD_LIFE + 1);
+	assert_int_equal(replay(), CSV_OK);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_LIVE);
+	write_slot(DEAD_SLOT, CSV_SLOT_FENCED, DEAD_LIFE - 1);
+	assert_int_equal(replay(), CSV_STALE);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
+}
+
 /* Our own slot says clean: that life of ours was recovered, and is not to be brought back. */
 static void we_are_recovered(void)
 {
@@ -629,6 +595,7 @@ int main(void)
 		T(test_later_life),
 		T(test_replay),
 		T(test_replay_cannot_mark_clean),
+		T(test_replay_of_a_former_life),
 		T(test_own_slot_clean),
 		T(test_orders_while_leaving),
 		T(test_torn_and_nobodys),
