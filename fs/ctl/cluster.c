@@ -10,7 +10,8 @@
  *	5. the device's way back is guarded by that slot block (F2)
  *	6. ATTACH: all csvlockds know that the slot lives, so none of them forgets to fence it
  *	7. DIRTY for each other slot that is neither clean nor in the view: somebody of the living, maybe we, fences
- *	   and replays it; until that is done nobody gets a lock, and we do not go on (L9)
+ *	   and replays it; until that is done nobody gets a lock, and we do not go on (L9).
+ *	   Looked at again until nothing is found
  *	8. (opened) slot.N pinned, orphans of the replayed slots taken over, `mount` given up
  *
  * and at the end, if the journal could be emptied: slot block clean; the reservation made sure of, for it must outlive
@@ -29,6 +30,8 @@
 #define ANSWER_MS 30000
 #define REGISTER_TRIES 20u
 #define REGISTER_PAUSE_MS 250
+#define LOOKS_MAX 100u
+#define LOOK_PAUSE_MS 200
 
 static struct csv_link *link_of(struct csv_mount *m)
 {
@@ -224,25 +227,46 @@ static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct
 		   : CSV_OK;
 }
 
-enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
+/* J8: alive is that incarnation of the slot which csvlockd's ordered view has, and no other. */
+static bool lives_in_view(struct csv_link *l, const struct csv_slot *s)
+{
+	bool yes;
+
+	pthread_mutex_lock(&l->lock);
+	yes = l->view.live >> s->slot & 1 && l->view.incarnation[s->slot] == s->incarnation;
+	pthread_mutex_unlock(&l->lock);
+	return yes;
+}
+
+static enum csv_err tell_dirty(struct csv_link *l, const struct csv_slot *s)
+{
+	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
+	enum csv_err err;
+
+	fill_slot(&msg.slot, s);
+	err = csv_link_call(l, &msg, ANSWER_MS);
+	return err == CSV_OK && msg.type == CSV_MSG_ERROR ? (enum csv_err)msg.err : err;
+}
+
+enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv_why *why)
 {
 	struct csv_mount *m = l->m;
-	struct csv_msg msg;
 	struct csv_slot s;
 	enum csv_err err;
 
+	*found = 0;
 	for (uint32_t n = 0; n < m->sb.slots; n++) {
 		err = csv_slot_read(m->dev, &m->sb, n, &s, why);
 		if (err)
 			return err;
-		if (s.state == CSV_SLOT_CLEAN || n == m->slot || !free_in_view(l, n))
+		if (s.state == CSV_SLOT_CLEAN || n == m->slot || lives_in_view(l, &s))
 			continue;
 		csv_info("slot %u (node %s) was not unmounted: it is recovered first", n, s.node);
-		msg = (struct csv_msg){ .type = CSV_MSG_DIRTY };
-		fill_slot(&msg.slot, &s);
-		err = csv_link_call(l, &msg, ANSWER_MS);
+		err = tell_dirty(l, &s);
 		if (err)
-			return csv_fail(why, err, "", "csvlockd does not take slot %u for recovery", n);
+			return csv_fail(why, err, "", "csvlockd does not take slot %u for recovery: %s", n,
+					csv_err_text(err));
+		(*found)++;
 	}
 	return CSV_OK;
 }
@@ -250,6 +274,25 @@ enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why)
 static bool nobody_out(const struct csv_msg_view *v, void *arg)
 {
 	return !v->out; /* frozen it stays until we, who have looked at the slot table, give up `mount` */
+}
+
+/*
+ * Looks again after each recovery: what was out then may have been an earlier life of a slot, and what csvlockd was
+ * told while it recovered that one it does not keep.
+ */
+static enum csv_err recover_dirty(struct csv_link *l, struct csv_why *why)
+{
+	unsigned found = 1;
+	enum csv_err err = CSV_OK;
+
+	for (unsigned looks = 0; !err && found && looks < LOOKS_MAX; looks++) {
+		if (looks > 1)
+			poll(NULL, 0, LOOK_PAUSE_MS);
+		err = csv_link_tell_dirty(l, &found, why);
+		if (!err)
+			err = csv_link_wait_view(l, nobody_out, NULL, MOUNT_WAIT_MS);
+	}
+	return !err && found ? CSV_TIMEOUT : err;
 }
 
 /* ---- the sequence ------------------------------------------------------------------------------------- */
@@ -294,9 +337,7 @@ static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
 	if (!err)
 		err = take_slot(m, why);
 	if (!err)
-		err = csv_link_tell_dirty(l, why);
-	if (!err)
-		err = csv_link_wait_view(l, nobody_out, NULL, MOUNT_WAIT_MS);
+		err = recover_dirty(l, why);
 	return err ? csv_fail(why, err, "see csvlockd's and csvfs's log", "%s", csv_err_text(err)) : CSV_OK;
 }
 

@@ -63,8 +63,9 @@ static void send_status(struct csv_link *l, uint64_t seq)
 static void verify_slots(struct csv_link *l, uint64_t seq)
 {
 	struct csv_msg msg = { .type = CSV_MSG_DONE, .seq = seq };
+	unsigned found;
 
-	if (csv_link_tell_dirty(l, NULL) == CSV_OK)
+	if (csv_link_tell_dirty(l, &found, NULL) == CSV_OK)
 		csv_link_send(l, &msg);
 }
 

@@ -69,8 +69,11 @@ void csv_link_settle(struct csv_link *l);
 /* The mount takes part in handoffs from now on / no more (NULL). */
 void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs);
 
-/* Tells csvlockd of each slot that is neither clean on disk nor in its view (cluster.c). */
-enum csv_err csv_link_tell_dirty(struct csv_link *l, struct csv_why *why);
+/*
+ * Tells csvlockd of each slot that is not clean on disk and not alive in its view in that incarnation (cluster.c); of
+ * how many, in *found.
+ */
+enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv_why *why);
 
 /* ---- reattach.c ---- */
 void csv_link_lost(struct csv_link *l); /* in the worker */
