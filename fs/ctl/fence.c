@@ -35,26 +35,6 @@ static double ms_since(struct csv_mount *m, uint64_t *from)
 	return ms;
 }
 
-/*
- * Whether an order may still be carried out.  Not while unmounting: what is asked for then could run beside our own
- * last writes, and outlive our key (F4).  Not for a connection that is lost: REATTACH will say that nothing of it is
- * outstanding.  Not when we are out ourselves.
- */
-static enum csv_err may_obey(struct csv_link *l)
-{
-	enum csv_err err = csv_fs_state(&l->m->fs);
-
-	pthread_mutex_lock(&l->lock);
-	if (!err && l->fenced)
-		err = CSV_FENCED;
-	if (!err && l->lost)
-		err = CSV_NOTCONN;
-	if (!err && l->leaving)
-		err = CSV_BUSY;
-	pthread_mutex_unlock(&l->lock);
-	return err;
-}
-
 /* Steps 1 and 4. */
 static enum csv_err mark(struct csv_mount *m, uint32_t slot, uint32_t incarnation, struct csv_slot *s)
 {
@@ -146,7 +126,7 @@ void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
 
 	msg.fence.slot = v->slot;
 	msg.fence.incarnation = v->incarnation;
-	msg.err = may_obey(l);
+	msg.err = csv_link_may_obey(l);
 	if (!msg.err)
 		msg.err = fence(l, v, &msg.fence);
 	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN,
@@ -182,7 +162,7 @@ static enum csv_err ask_in_use(struct csv_link *l, const struct csv_msg *ask, bo
 			err = msg.type == CSV_MSG_ERROR && msg.err ? (enum csv_err)msg.err : CSV_PROTO;
 		if (err != CSV_AGAIN && err != CSV_TIMEOUT)
 			return err;
-		err = may_obey(l);
+		err = csv_link_may_obey(l);
 		if (err != CSV_OK)
 			return err;
 		poll(NULL, 0, ASK_PAUSE_MS);
@@ -218,7 +198,7 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	csv_why_init(&why);
 	msg.replay.slot = v->slot;
 	msg.replay.incarnation = v->incarnation;
-	msg.err = may_obey(l);
+	msg.err = csv_link_may_obey(l);
 	if (!msg.err)
 		msg.err = csv_recover_slot(m->dev, &m->sb, v->slot, v->incarnation, &ops, &res, &why);
 	msg.replay.replay_ms = ms_since(m, &t);

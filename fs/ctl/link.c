@@ -59,14 +59,37 @@ static void send_status(struct csv_link *l, uint64_t seq)
 	csv_link_send(l, &msg);
 }
 
-/* csvlockd knows of no mounter that has looked at the slot table: it asks us. Not answered if it cannot be read. */
+enum csv_err csv_link_may_obey(struct csv_link *l)
+{
+	enum csv_err err = csv_fs_state(&l->m->fs);
+
+	pthread_mutex_lock(&l->lock);
+	if (!err && l->fenced)
+		err = CSV_FENCED;
+	if (!err && l->lost)
+		err = CSV_NOTCONN;
+	if (!err && l->leaving)
+		err = CSV_BUSY;
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
+/* csvlockd knows of no mounter that has looked at the slot table: it asks us, and if we cannot look, somebody else. */
 static void verify_slots(struct csv_link *l, uint64_t seq)
 {
 	struct csv_msg msg = { .type = CSV_MSG_DONE, .seq = seq };
+	enum csv_err err = csv_link_may_obey(l);
+	struct csv_why why;
 	unsigned found;
 
-	if (csv_link_tell_dirty(l, &found, NULL) == CSV_OK)
-		csv_link_send(l, &msg);
+	csv_why_init(&why);
+	if (!err)
+		err = csv_link_tell_dirty(l, &found, &why);
+	if (err && err != l->verify_err) /* it is asked again, and fails again */
+		csv_warn("the slot table cannot be compared: %s", why.text[0] ? why.text : csv_err_text(err));
+	l->verify_err = err;
+	msg.err = err;
+	csv_link_send(l, &msg);
 }
 
 static void run_job(struct csv_work *work)
@@ -187,6 +210,17 @@ static void answer(struct csv_link *l, const struct csv_msg *msg)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static void show_view(struct csv_mount *m, const struct csv_msg_view *v)
+{
+	bool sound = memchr(v->why, 0, sizeof(v->why));
+
+	if (v->why[0] && sound)
+		csv_mount_set_state(m, CSV_VOL_RECOVERING, v->why);
+	else
+		csv_mount_set_state(m, v->out ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
+				    v->out ? "waits for the recovery of a dead node" : "");
+}
+
 static void on_view(struct csv_link *l, const struct csv_msg *msg)
 {
 	bool open;
@@ -198,8 +232,7 @@ static void on_view(struct csv_link *l, const struct csv_msg *msg)
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 	if (open)
-		csv_mount_set_state(l->m, msg->view.out ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
-				    msg->view.out ? "waits for the recovery of a dead node" : "");
+		show_view(l->m, &msg->view);
 	csv_link_adopt_later(l);
 }
 

@@ -39,6 +39,7 @@ struct csv_link {
 	double fence_ms, replay_ms;       /* of our last recovery of another's slot */
 	int64_t recovery_sec;
 	uint32_t recovery_slot, recovery_incarnation;
+	enum csv_err verify_err;          /* of our last look at the slot table; the worker's */
 };
 
 /* Connects, checks cluster and quorum. NOCLUSTER, OTHERCLUSTER, NOQUORUM, ... */
@@ -74,6 +75,12 @@ void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs);
  * how many, in *found.
  */
 enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv_why *why);
+/*
+ * Whether something that csvlockd asked for may still be begun.  Not while unmounting (BUSY): it could run beside our own
+ * last writes, and outlive our key (F4).  Not for a connection that is lost (NOTCONN): REATTACH will say that nothing of
+ * it is outstanding.  Not when we are out ourselves.
+ */
+enum csv_err csv_link_may_obey(struct csv_link *l);
 
 /* ---- reattach.c ---- */
 void csv_link_lost(struct csv_link *l); /* in the worker */

@@ -22,11 +22,13 @@ void csv_mount_set_state(struct csv_mount *m, enum csv_volume_state state, const
 
 	pthread_mutex_lock(&m->lock);
 	/* Fenced and withdrawn are for good. */
-	change = m->state != state && m->state != CSV_VOL_FENCED && m->state != CSV_VOL_WITHDRAWN;
+	change = (m->state != state || strcmp(m->reason, reason ? reason : "") != 0) && m->state != CSV_VOL_FENCED &&
+		 m->state != CSV_VOL_WITHDRAWN;
 	if (change) {
+		if (m->state != state)
+			m->env->wall(m->env, &m->state_since, &nsec);
 		m->state = state;
 		snprintf(m->reason, sizeof(m->reason), "%s", reason ? reason : "");
-		m->env->wall(m->env, &m->state_since, &nsec);
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (change)

@@ -29,7 +29,7 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2 };
 	X(1, HELLO, "F,A -> L: who I am") \
 	X(2, WELCOME, "L -> F,A: node, cluster, quorum") \
 	X(3, ERROR, "L -> F,A: request seq failed with err") \
-	X(4, DONE, "L -> F,A: request seq is done / F -> L: so is yours") \
+	X(4, DONE, "L -> F,A: request seq is done / F -> L: so is yours, or err") \
 	/* locks */ \
 	X(10, LOCK, "F -> L: want lock.res in lock.mode") \
 	X(11, GRANT, "L -> F: lock.res is yours in lock.mode") \
@@ -131,6 +131,7 @@ struct csv_msg_view {
 	uint32_t quorate;
 	uint32_t frozen;            /* no new grants until `out` is empty (L1) */
 	uint32_t incarnation[CSV_SLOTS_MAX]; /* of the live and out slots */
+	char why[128];              /* frozen, and what was tried against it failed: what and why; else empty */
 };
 struct csv_msg_fence {
 	uint32_t slot, incarnation;

@@ -346,6 +346,7 @@ static void on_done(struct csv_machine *m, struct csv_local *c, const struct csv
 	csv_put32(&w, c->slot.slot);
 	csv_put32(&w, c->slot.incarnation);
 	csv_put32(&w, c->verify_round);
+	csv_put32(&w, msg->err < CSV_ERR_COUNT ? msg->err : CSV_INTERNAL);
 	csv_op_submit(m, &w);
 }
 

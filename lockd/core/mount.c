@@ -346,22 +346,31 @@ bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *
 	return true;
 }
 
-/* Nobody who mounted has looked at the slot table since this state began: the lowest live mount is asked to. */
+static bool can_look(const struct csv_slot *s)
+{
+	return s->life == CSV_LIFE_LIVE && s->place->unlooked;
+}
+
+/*
+ * Nobody who mounted has looked at the slot table since this state began: a live mount is asked to; if it cannot, the
+ * next one.
+ */
 bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
 	struct csv_local *c;
-	uint32_t i = 0;
+	uint32_t i = 1, n;
 
 	if (!csv_get_end(r))
 		return false;
-	while (i < CSV_SLOTS_MAX && (sp->slot[i].life != CSV_LIFE_LIVE || !sp->slot[i].place->unlooked))
+	while (i <= CSV_SLOTS_MAX && !can_look(&sp->slot[(sp->verify_last + i) % CSV_SLOTS_MAX]))
 		i++;
-	if (sp->verified || sp->verifier != CSV_NO_SLOT || i == CSV_SLOTS_MAX)
+	if (sp->verified || sp->verifier != CSV_NO_SLOT || i > CSV_SLOTS_MAX)
 		return true;
-	sp->verifier = i;
+	n = (sp->verify_last + i) % CSV_SLOTS_MAX;
+	sp->verifier = sp->verify_last = n;
 	sp->verify_round++;
-	c = csv_local_at(m, sp, sp->slot[i].place);
+	c = csv_local_at(m, sp, sp->slot[n].place);
 	if (c) {
 		csv_views_flush(m);
 		msg.seq = c->verify_seq = ++m->next_seq;
@@ -373,15 +382,20 @@ bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *
 
 bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
-	uint32_t slot = csv_get32(r), incarnation = csv_get32(r), round = csv_get32(r);
+	uint32_t slot = csv_get32(r), incarnation = csv_get32(r), round = csv_get32(r), err = csv_get32(r);
 
-	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX || err >= CSV_ERR_COUNT)
 		return false;
 	if (sp->verifier != slot || sp->verify_round != round || sp->slot[slot].life != CSV_LIFE_LIVE ||
 	    sp->slot[slot].incarnation != incarnation)
 		return true;
+	if (err && err != (uint32_t)sp->verify_err)
+		csv_act_log(m, CSV_LOG_ERROR,
+			    "volume %s: node %s cannot compare the slot table: %s; frozen until somebody can", sp->name,
+			    sp->slot[slot].node, csv_err_text((enum csv_err)err));
 	sp->verifier = CSV_NO_SLOT;
-	sp->verified = true;
+	sp->verify_err = (enum csv_err)err;
+	sp->verified = !err;
 	m->view_dirty = true;
 	return true;
 }

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
-#define CSV_GROUP_VERSION_MIN 1u
-#define CSV_GROUP_VERSION 1u
+#define CSV_GROUP_VERSION_MIN 2u
+#define CSV_GROUP_VERSION 2u
 #define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VID_OFF 6u
 #define CSV_GROUP_UPTO_OFF 22u
@@ -36,7 +36,7 @@
 	X(19, DECLARED, "that was all")                                                                                \
 	X(20, EXPIRE, "a lost slot has not come back in time")                                                         \
 	X(21, VERIFY, "have the slot table on disk compared")                                                          \
-	X(22, VERIFIED, "done")                                                                                        \
+	X(22, VERIFIED, "done, or an error")                                                                           \
 	X(30, LOCK, "want")                                                                                            \
 	X(31, UNLOCK, "give way")                                                                                      \
 	X(40, FENCED, "result of a FENCE order")                                                                       \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The replicated state's objects: finding, making, freeing. No rule of the protocol is in here. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +87,7 @@ struct csv_space *csv_space_make(struct csv_state *s, const uint8_t *uuid, const
 	memcpy(sp->uuid, uuid, sizeof(sp->uuid));
 	strncpy(sp->name, name, sizeof(sp->name) - 1);
 	sp->verifier = sp->rec = CSV_NO_SLOT;
-	sp->rec_last = CSV_SLOTS_MAX - 1;
+	sp->rec_last = sp->verify_last = CSV_SLOTS_MAX - 1;
 	csv_list_init(&sp->places);
 	csv_list_init(&sp->brl_waits);
 	csv_omap_init(&sp->rsbs, rsb_cmp);
@@ -251,13 +252,21 @@ void csv_space_doubt(struct csv_space *sp)
 
 	sp->verified = false;
 	sp->verifier = CSV_NO_SLOT;
+	sp->verify_err = CSV_OK;
 	csv_list_for_each(pos, &sp->places)
 		csv_list_entry(pos, struct csv_place, link)->unlooked = true;
+}
+
+static void say_why(const struct csv_space *sp, char *why, size_t size)
+{
+	if (!sp->verified && sp->verify_err)
+		snprintf(why, size, "the slot table cannot be compared: %s", csv_err_text(sp->verify_err));
 }
 
 void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_view *v)
 {
 	*v = (struct csv_msg_view){ .quorate = quorate, .frozen = csv_space_frozen(sp) };
+	say_why(sp, v->why, sizeof(v->why));
 	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
 		const struct csv_slot *s = &sp->slot[i];
 

@@ -102,13 +102,15 @@ struct csv_space {
 	struct csv_omap_node node;
 	uint8_t uuid[16];
 	char name[CSV_VOLNAME_MAX + 1];
-	bool verified;	       /* somebody has compared the slot table on disk with ours since there is a slot */
-	uint32_t verifier;     /* slot that was asked to; CSV_NO_SLOT */
-	uint32_t verify_round; /* which asking: answers to an earlier one are void */
-	uint32_t rec;	       /* the recoverer's slot; CSV_NO_SLOT */
-	uint32_t rec_last;     /* the search for the next one starts behind it */
-	bool rec_stale;	       /* the recoverer was away: its orders are void */
-	uint32_t round;	       /* of recovery: answers of another round are void */
+	bool verified;		 /* somebody has compared the slot table on disk with ours since there is a slot */
+	uint32_t verifier;	 /* slot that was asked to; CSV_NO_SLOT */
+	uint32_t verify_round;	 /* which asking: answers to an earlier one are void */
+	uint32_t verify_last;	 /* who was asked last: the search for the next one starts behind it */
+	enum csv_err verify_err; /* of the last answer; OK: none yet */
+	uint32_t rec;		 /* the recoverer's slot; CSV_NO_SLOT */
+	uint32_t rec_last;	 /* the search for the next one starts behind it */
+	bool rec_stale;		 /* the recoverer was away: its orders are void */
+	uint32_t round;		 /* of recovery: answers of another round are void */
 	uint32_t next_place;
 	struct csv_slot slot[CSV_SLOTS_MAX];
 	struct csv_list places;

@@ -8,7 +8,7 @@
 
 #include "lockd/core/core.h"
 
-/* Pause before another round of recovery after a failed order, ms. */
+/* Pause before another round of recovery after a failed order, or another look at the slot table, ms. */
 #define RETRY_MS 1000u
 /* Time for the other csvfs to declare themselves before one is asked to compare the slot table, ms. */
 #define VERIFY_MS 20u
@@ -77,7 +77,7 @@ void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, RETRY_MS);
 	/* Not before orders are answered: their slots may be older lives than what lies on disk (mount.c). */
 	if (!sp->verified && sp->verifier == CSV_NO_SLOT && !csv_recover_busy(sp) && somebody_to_look(sp))
-		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, VERIFY_MS);
+		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, sp->verify_err ? RETRY_MS : VERIFY_MS);
 }
 
 static void submit_expire(struct csv_machine *m, const struct csv_space *sp, uint32_t slot)

@@ -103,6 +103,8 @@ static void write_space(struct csv_wbuf *w, const struct csv_space *sp)
 	csv_put8(w, sp->verified);
 	csv_put32(w, sp->verifier);
 	csv_put32(w, sp->verify_round);
+	csv_put32(w, sp->verify_last);
+	csv_put32(w, sp->verify_err);
 	csv_put32(w, sp->rec);
 	csv_put32(w, sp->rec_last);
 	csv_put8(w, sp->rec_stale);
@@ -284,13 +286,16 @@ static bool read_space(struct csv_rbuf *r, struct csv_state *s)
 	sp->verified = csv_get8(r);
 	sp->verifier = csv_get32(r);
 	sp->verify_round = csv_get32(r);
+	sp->verify_last = csv_get32(r);
+	sp->verify_err = (enum csv_err)csv_get32(r);
 	sp->rec = csv_get32(r);
 	sp->rec_last = csv_get32(r);
 	sp->rec_stale = csv_get8(r);
 	sp->round = csv_get32(r);
 	sp->next_place = csv_get32(r);
 	if ((sp->verifier != CSV_NO_SLOT && sp->verifier >= CSV_SLOTS_MAX) ||
-	    (sp->rec != CSV_NO_SLOT && sp->rec >= CSV_SLOTS_MAX) || sp->rec_last >= CSV_SLOTS_MAX)
+	    (sp->rec != CSV_NO_SLOT && sp->rec >= CSV_SLOTS_MAX) || sp->rec_last >= CSV_SLOTS_MAX ||
+	    sp->verify_last >= CSV_SLOTS_MAX || (unsigned)sp->verify_err >= CSV_ERR_COUNT)
 		return false;
 	return read_places(r, sp) && read_slots(r, sp) && read_rsbs(r, sp) && read_ranges(r, sp);
 }

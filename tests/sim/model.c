@@ -702,7 +702,10 @@ void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_ms
 		fs->view = msg->view;
 		break;
 	case CSV_MSG_DIRTY:
-		report_dirty(s, n);
+		if (!s->calm && sim_chance(s, 20))
+			reply.err = CSV_IO; /* it could not look */
+		else
+			report_dirty(s, n);
 		reply.seq = msg->seq;
 		sim_fs_tell(s, n, &reply);
 		break;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The comparison of the slot table on disk with csvlockd's view: which slots are told. */
+/* The comparison of the slot table on disk with csvlockd's view: which slots are told, and what is answered. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "fs/ctl/link.h"
+#include "lib/bdev_impl.h"
 #include "sock_lockd.h"
 
 #define OWN_SLOT 0u
@@ -18,16 +20,37 @@
 static struct csv_mount m;
 static struct csv_link *l;
 static struct {
+	sem_t done;
 	uint32_t told[SLOTS]; /* incarnation; 0: not told */
-	enum csv_err refuses;
+	enum csv_err refuses, answer;
 } lockd;
 
-static struct csv_bdev *dev;
+/* A device of which one block cannot be read. */
+static struct {
+	struct csv_bdev dev; /* first */
+	struct csv_bdev *below;
+	uint64_t bad;
+} sick;
+
+static void sick_submit(struct csv_bdev *dev, struct csv_io *io)
+{
+	if (io->op == CSV_IO_READ && sick.bad && io->off == sick.bad << CSV_BLOCK_SHIFT)
+		io->done(io, CSV_IO);
+	else
+		csv_bdev_submit(sick.below, io);
+}
+
+static const struct csv_bdev_ops sick_ops = { .name = "sick", .submit = sick_submit };
 
 static bool on_record(struct csv_msg *msg)
 {
 	struct csv_msg answer = { .type = CSV_MSG_DONE, .seq = msg->seq };
 
+	if (msg->type == CSV_MSG_DONE) {
+		lockd.answer = (enum csv_err)msg->err;
+		sem_post(&lockd.done);
+		return true;
+	}
 	if (msg->type != CSV_MSG_DIRTY)
 		return true;
 	lockd.told[msg->slot.slot] = msg->slot.incarnation;
@@ -43,11 +66,11 @@ static void write_slot(uint32_t slot, enum csv_slot_state state, uint32_t incarn
 {
 	struct csv_slot s;
 
-	assert_int_equal(csv_slot_read(dev, &m.sb, slot, &s, NULL), CSV_OK);
+	assert_int_equal(csv_slot_read(sick.below, &m.sb, slot, &s, NULL), CSV_OK);
 	s.state = state;
 	s.incarnation = incarnation;
 	s.pr_key = csv_slot_pr_key(slot, incarnation);
-	assert_int_equal(csv_slot_write(dev, &m.sb, &s), CSV_OK);
+	assert_int_equal(csv_slot_write(sick.below, &m.sb, &s), CSV_OK);
 }
 
 static bool any_view(const struct csv_msg_view *v, void *arg)
@@ -64,14 +87,18 @@ static int setup(void **state)
 
 	memset(&m, 0, sizeof(m));
 	memset(&lockd, 0, sizeof(lockd));
+	memset(&sick, 0, sizeof(sick));
+	sem_init(&lockd.done, 0, 0);
 	csv_why_init(&why);
-	assert_int_equal(csv_bdev_mem(8192ull << CSV_BLOCK_SHIFT, 512, &dev), CSV_OK);
+	assert_int_equal(csv_bdev_mem(8192ull << CSV_BLOCK_SHIFT, 512, &sick.below), CSV_OK);
+	sick.dev.ops = &sick_ops;
+	sick.dev.geo = sick.below->geo;
 	m.env = csv_env_system();
-	m.dev = dev;
+	m.dev = &sick.dev;
 	m.slot = OWN_SLOT;
 	m.incarnation = OWN_LIFE;
 	pthread_mutex_init(&m.lock, NULL);
-	assert_int_equal(csv_format_write(dev, m.env, &f, &m.sb, &why), CSV_OK);
+	assert_int_equal(csv_format_write(sick.below, m.env, &f, &m.sb, &why), CSV_OK);
 	write_slot(OWN_SLOT, CSV_SLOT_LIVE, OWN_LIFE);
 	write_slot(1, CSV_SLOT_LIVE, 5);
 	write_slot(2, CSV_SLOT_FENCED, 5);
@@ -85,7 +112,8 @@ static int teardown(void **state)
 {
 	csv_link_close(l);
 	sock_lockd_stop();
-	csv_bdev_close(dev);
+	csv_bdev_close(sick.below);
+	sem_destroy(&lockd.done);
 	pthread_mutex_destroy(&m.lock);
 	return 0;
 }
@@ -128,6 +156,30 @@ static void test_refused(void **state)
 	tell(CSV_FENCED);
 }
 
+static enum csv_err verify(void)
+{
+	struct csv_msg look = { .type = CSV_MSG_DIRTY, .seq = 77 };
+
+	sock_lockd_send(&look);
+	sem_wait(&lockd.done);
+	return lockd.answer;
+}
+
+/* csvlockd asks: it gets an answer in any case, so that it can ask somebody else. */
+static void test_verify(void **state)
+{
+	assert_int_equal(verify(), CSV_OK);
+	assert_int_equal(lockd.told[2], 5);
+	sick.bad = CSV_SLOT_BLOCK(3);
+	assert_int_equal(verify(), CSV_IO);
+	sick.bad = 0;
+	assert_int_equal(verify(), CSV_OK);
+	pthread_mutex_lock(&l->lock);
+	l->leaving = true;
+	pthread_mutex_unlock(&l->lock);
+	assert_int_equal(verify(), CSV_BUSY);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -135,6 +187,7 @@ int main(void)
 		T(test_as_in_the_view),
 		T(test_later_life_on_disk),
 		T(test_refused),
+		T(test_verify),
 	};
 
 	return cmocka_run_group_tests_name("slot table", tests, NULL, NULL);

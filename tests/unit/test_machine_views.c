@@ -267,6 +267,80 @@ static void test_merge_without_quorum(void **state)
 	assert_true(rig_same(&rig, 7));
 }
 
+/* Nobody has the state any more: all three have lost it. */
+static void lose_all_state(void)
+{
+	for (unsigned n = 0; n < 3; n++)
+		rig_group(&rig, 1u << n, true);
+	rig_settle(&rig);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	rig_timers(&rig, 1);
+}
+
+/* Who was asked to compare the slot table; its number in *seq. 0: nobody. */
+static unsigned who_looks(uint64_t *seq)
+{
+	for (unsigned n = 1; n <= 3; n++) {
+		const struct csv_msg *look = rig_take(&rig, n, CSV_MSG_DIRTY);
+
+		if (!look)
+			continue;
+		*seq = look->seq;
+		return n;
+	}
+	return 0;
+}
+
+/* A mount cannot read the slot table: the next one is asked, round and round, and the view says why it takes so long.
+ */
+static void test_verify_fails(void **state)
+{
+	unsigned first, who;
+	uint64_t seq = 0;
+
+	lose_all_state();
+	first = who = who_looks(&seq);
+	assert_int_not_equal(who, 0);
+	for (unsigned tries = 0; tries < 4; tries++) {
+		unsigned before = who;
+
+		rig_record(&rig, who,
+			   &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = seq, .err = tries ? CSV_IO : CSV_CHECKSUM });
+		assert_int_equal(rig_view(&rig, 2).frozen, 1);
+		assert_non_null(strstr(rig_view(&rig, 2).why, tries ? "input/output error" : "bad checksum"));
+		assert_int_equal(who_looks(&seq), 0); /* not at once */
+		rig_timers(&rig, 1);
+		who = who_looks(&seq);
+		assert_int_not_equal(who, 0);
+		assert_int_not_equal(who, before);
+		assert_true(tries != 2 || who == first);
+	}
+	rig_record(&rig, who, &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = seq });
+	assert_int_equal(rig_view(&rig, 2).frozen, 0);
+	assert_string_equal(rig_view(&rig, 2).why, "");
+	assert_true(rig_same(&rig, 7));
+}
+
+/* It is the only one: it is asked again. */
+static void test_verify_fails_alone(void **state)
+{
+	uint64_t seq = 0;
+
+	rig_gone(&rig, 2);
+	rig_gone(&rig, 3);
+	assert_int_equal(rig_obey(&rig, 1, CSV_OK), 4);
+	lose_all_state();
+	for (unsigned tries = 0; tries < 3; tries++) {
+		assert_int_equal(who_looks(&seq), 1);
+		rig_record(&rig, 1, &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = seq, .err = CSV_IO });
+		rig_timers(&rig, 2);
+	}
+	assert_int_equal(who_looks(&seq), 1);
+	rig_record(&rig, 1, &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = seq });
+	assert_int_equal(rig_view(&rig, 3).frozen, 0);
+}
+
 /* J6: mode NL: no; -1: there is no answer but ERROR, whose error is in *err. */
 static int ask_in_use(unsigned node, uint64_t inode, enum csv_err *err)
 {
@@ -389,6 +463,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_joiner_gets_state, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_merge, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_merge_without_quorum, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_verify_fails, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_verify_fails_alone, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_in_use, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_in_use_without_state, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_in_use_while_one_is_not_fenced, open_three, close_rig),
