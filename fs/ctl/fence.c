@@ -92,6 +92,15 @@ static enum csv_err restore_own(struct csv_mount *m)
 	return csv_slot_write(m->dev, &m->sb, &s);
 }
 
+/*
+ * The slot block is there and makes no sense: it can be neither marked nor replayed, but its key can go, and whoever
+ * comes back registers only over a block that says that he lives (F2).  So the slots beside it can be recovered.
+ */
+static bool is_damage(enum csv_err err)
+{
+	return err == CSV_CHECKSUM || err == CSV_IDENTITY || err == CSV_DAMAGED;
+}
+
 static enum csv_err fence(struct csv_link *l, const struct csv_msg_slot *v, struct csv_msg_fence *f)
 {
 	struct csv_mount *m = l->m;
@@ -104,7 +113,7 @@ static enum csv_err fence(struct csv_link *l, const struct csv_msg_slot *v, stru
 	f->mark_ms = ms_since(m, &t);
 	if (err == CSV_STALE && s.incarnation > v->incarnation)
 		return CSV_OK; /* recovered long ago, and mounted anew */
-	if (err)
+	if (err && !is_damage(err))
 		return err;
 	err = m->dev->ops->pr_preempt(m->dev, own, victim, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted);
 	f->preempt_ms = ms_since(m, &t);
@@ -113,10 +122,21 @@ static enum csv_err fence(struct csv_link *l, const struct csv_msg_slot *v, stru
 		err = verify(m, own, victim);
 	if (!err && !CSV_BUG(F5_MARK_ONCE))
 		err = mark(m, v->slot, v->incarnation, &s);
+	if (is_damage(err))
+		err = CSV_OK;
 	if (!err)
 		err = restore_own(m);
 	f->verify_ms = ms_since(m, &t);
 	return err == CSV_CONFLICT ? CSV_FENCED : err;
+}
+
+/* csvlockd has what fails tried again and again: that is told once. */
+static enum csv_log_level level_of(struct csv_told *t, uint32_t incarnation, enum csv_err err)
+{
+	bool news = !t->told || t->incarnation != incarnation || t->err != err;
+
+	*t = (struct csv_told){ true, incarnation, err };
+	return !news ? CSV_LOG_DEBUG : err ? CSV_LOG_ERROR : CSV_LOG_WARN;
 }
 
 void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
@@ -129,7 +149,7 @@ void csv_fence_order(struct csv_link *l, const struct csv_msg *order)
 	msg.err = csv_link_may_obey(l);
 	if (!msg.err)
 		msg.err = fence(l, v, &msg.fence);
-	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN,
+	csv_log(level_of(&l->fence_told[v->slot % CSV_SLOTS_MAX], v->incarnation, (enum csv_err)msg.err),
 		"fence of slot %u (node %s): %s; marked %.1f ms, preempted %.1f ms (%s), verified %.1f ms", v->slot,
 		v->node, csv_err_text((enum csv_err)msg.err), msg.fence.mark_ms, msg.fence.preempt_ms,
 		msg.fence.aborted ? "aborted" : "LUN reset", msg.fence.verify_ms);
@@ -204,9 +224,10 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	msg.replay.replay_ms = ms_since(m, &t);
 	msg.replay.transactions = res.transactions;
 	msg.replay.blocks = res.written;
-	csv_log(msg.err ? CSV_LOG_ERROR : CSV_LOG_WARN, "replay of slot %u (node %s): %s; %llu transactions, %.1f ms",
-		v->slot, v->node, why.text[0] ? why.text : csv_err_text((enum csv_err)msg.err),
-		(unsigned long long)res.transactions, msg.replay.replay_ms);
+	csv_log(level_of(&l->replay_told[v->slot % CSV_SLOTS_MAX], v->incarnation, (enum csv_err)msg.err),
+		"replay of slot %u (node %s): %s; %llu transactions, %.1f ms", v->slot, v->node,
+		why.text[0] ? why.text : csv_err_text((enum csv_err)msg.err), (unsigned long long)res.transactions,
+		msg.replay.replay_ms);
 	pthread_mutex_lock(&l->lock);
 	if (!msg.err)
 		l->recovered |= 1ull << v->slot;

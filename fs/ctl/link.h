@@ -39,7 +39,13 @@ struct csv_link {
 	double fence_ms, replay_ms;       /* of our last recovery of another's slot */
 	int64_t recovery_sec;
 	uint32_t recovery_slot, recovery_incarnation;
-	enum csv_err verify_err;          /* of our last look at the slot table; the worker's */
+	/* the worker's: what was logged last, so that what is tried again and again is not told again and again */
+	enum csv_err verify_err;          /* of our last look at the slot table */
+	struct csv_told {
+		bool told;
+		uint32_t incarnation;
+		enum csv_err err;
+	} fence_told[CSV_SLOTS_MAX], replay_told[CSV_SLOTS_MAX];
 };
 
 /* Connects, checks cluster and quorum. NOCLUSTER, OTHERCLUSTER, NOQUORUM, ... */

@@ -228,6 +228,7 @@ enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res);
 void csv_recover_run(struct csv_machine *m, struct csv_space *sp);
 bool csv_recover_busy(const struct csv_space *sp); /* some order is outstanding */
 bool csv_recover_failed(const struct csv_space *sp);
+uint32_t csv_recover_fails(const struct csv_space *sp); /* of the slot out that has failed least */
 bool csv_slot_fenced(const struct csv_slot *s); /* OUT, and no write of it can land any more */
 bool csv_apply_fenced(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_replayed(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);

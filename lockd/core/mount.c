@@ -57,7 +57,8 @@ void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, co
 
 	csv_act_log(m, CSV_LOG_WARN, "volume %s: slot %u (node %s) is out: %s", sp->name, slot, s->node, why);
 	s->life = CSV_LIFE_OUT;
-	s->step = CSV_STEP_WAIT;
+	s->step = s->fail = CSV_STEP_WAIT;
+	s->fails = 0;
 	s->asked = true;
 	s->was_rec = sp->rec == slot;
 	if (s->place)
@@ -266,7 +267,8 @@ static void replace_life(struct csv_machine *m, struct csv_space *sp, const stru
 	if (s->place)
 		csv_place_free(sp, s->place);
 	s->was_rec = false;
-	s->step = CSV_STEP_WAIT;
+	s->step = s->fail = CSV_STEP_WAIT;
+	s->fails = 0;
 	fill_slot(s, found);
 	m->view_dirty = true;
 	csv_space_kick(m, sp);

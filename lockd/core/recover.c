@@ -9,7 +9,8 @@
  *    answered all its orders, one of them with an error.
  * 3. FENCE every slot that is out; none may come back from here on (`asked`).  A former recoverer is among them if
  *    it is out, whatever made it so: that is F4.  Its orders of FENCE and REPLAY can do nothing more once it is fenced.
- * 4. REPLAY, one slot after the other, only when all are fenced.  Then no write of a dead slot or dead recoverer can
+ * 4. REPLAY, one slot after the other, only when all are fenced. One that fails waits until all others are through: a
+ *    damaged journal must not cost more than the thaw.  Then no write of a dead slot or dead recoverer can
  *    land any more, and what replay reads and writes is moved by nobody else but live holders, whose blocks replay
  *    leaves alone (J1, J6).  One after the other, because a replay would take the home write of another one, half done,
  *    for a torn block that nobody alive owns, and put an older image over it.
@@ -43,12 +44,26 @@ bool csv_recover_busy(const struct csv_space *sp)
 
 bool csv_recover_failed(const struct csv_space *sp)
 {
-	return any_step(sp, CSV_STEP_FAILED);
+	return any_step(sp, CSV_STEP_FAILED) || any_step(sp, CSV_STEP_STUCK);
+}
+
+uint32_t csv_recover_fails(const struct csv_space *sp)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		const struct csv_slot *s = &sp->slot[i];
+
+		if (s->life == CSV_LIFE_OUT && s->fails < least)
+			least = s->fails;
+	}
+	return least;
 }
 
 bool csv_slot_fenced(const struct csv_slot *s)
 {
-	return s->life == CSV_LIFE_OUT && (s->step == CSV_STEP_FENCED || s->step == CSV_STEP_REPLAYING);
+	return s->life == CSV_LIFE_OUT &&
+	       (s->step == CSV_STEP_FENCED || s->step == CSV_STEP_REPLAYING || s->step == CSV_STEP_STUCK);
 }
 
 static void new_round(struct csv_space *sp)
@@ -69,8 +84,9 @@ static bool choose(struct csv_machine *m, struct csv_space *sp)
 			continue;
 		sp->rec = n;
 		new_round(sp);
-		csv_act_log(m, CSV_LOG_INFO, "volume %s: slot %u (node %s) recovers, round %u", sp->name, n,
-			    sp->slot[n].node, sp->round);
+		csv_act_log(m, csv_recover_fails(sp) ? CSV_LOG_DEBUG : CSV_LOG_INFO,
+			    "volume %s: slot %u (node %s) recovers, round %u", sp->name, n, sp->slot[n].node,
+			    sp->round);
 		return true;
 	}
 	return false;
@@ -137,18 +153,23 @@ static void fence_all(struct csv_machine *m, struct csv_space *sp)
 	}
 }
 
-/* Step 4, one by one. */
+/* Step 4, one by one; what has failed before comes last. */
 static void replay_next(struct csv_machine *m, struct csv_space *sp)
 {
+	uint32_t next = CSV_NO_SLOT;
+
 	if (any_step(sp, CSV_STEP_WAIT) || any_step(sp, CSV_STEP_FENCING) || any_step(sp, CSV_STEP_FAILED) ||
 	    any_step(sp, CSV_STEP_REPLAYING))
 		return;
 	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
-		if (sp->slot[i].life == CSV_LIFE_OUT && sp->slot[i].step == CSV_STEP_FENCED) {
-			give_order(m, sp, i, CSV_ORDER_REPLAY);
-			return;
-		}
+		const struct csv_slot *s = &sp->slot[i];
+
+		if (s->life == CSV_LIFE_OUT && s->step == CSV_STEP_FENCED &&
+		    (next == CSV_NO_SLOT || s->fails < sp->slot[next].fails))
+			next = i;
 	}
+	if (next != CSV_NO_SLOT)
+		give_order(m, sp, next, CSV_ORDER_REPLAY);
 }
 
 void csv_recover_run(struct csv_machine *m, struct csv_space *sp)
@@ -196,11 +217,18 @@ static struct csv_slot *answered(struct csv_space *sp, uint32_t sender, const st
 	return s;
 }
 
+/* Told when it is new; it is tried again and again. */
 static void failed(struct csv_machine *m, struct csv_space *sp, struct csv_slot *s, const struct answer *a,
-		   const char *what)
+		   enum csv_step how)
 {
-	s->step = CSV_STEP_FAILED;
-	csv_act_log(m, CSV_LOG_WARN, "volume %s: slot %u could not be %s: %s", sp->name, a->slot, what,
+	bool news = s->fail != how || s->err != a->err;
+
+	s->step = s->fail = how;
+	s->err = a->err;
+	s->fails++;
+	m->view_dirty = true;
+	csv_act_log(m, news ? CSV_LOG_ERROR : CSV_LOG_DEBUG, "volume %s: slot %u (node %s) cannot be %s by node %s: %s",
+		    sp->name, a->slot, s->node, how == CSV_STEP_FAILED ? "fenced" : "replayed", sp->slot[sp->rec].node,
 		    csv_err_text(a->err));
 	if (a->err == CSV_FENCED && sp->slot[sp->rec].life == CSV_LIFE_LIVE)
 		csv_slot_out(m, sp, sp->rec, "it found itself fenced");
@@ -217,13 +245,13 @@ bool csv_apply_fenced(struct csv_machine *m, uint32_t sender, struct csv_space *
 	if (!s)
 		return true;
 	if (a.err) {
-		failed(m, sp, s, &a, "fenced");
+		failed(m, sp, s, &a, CSV_STEP_FAILED);
 		return true;
 	}
 	s->step = CSV_STEP_FENCED;
 	m->state.gen++;
-	csv_act_log(m, CSV_LOG_INFO, "volume %s: slot %u (node %s) is fenced, %.1f ms", sp->name, a.slot, s->node,
-		    a.ms);
+	csv_act_log(m, s->fails ? CSV_LOG_DEBUG : CSV_LOG_INFO, "volume %s: slot %u (node %s) is fenced, %.1f ms",
+		    sp->name, a.slot, s->node, a.ms);
 	return true;
 }
 
@@ -238,7 +266,7 @@ bool csv_apply_replayed(struct csv_machine *m, uint32_t sender, struct csv_space
 	if (!s)
 		return true;
 	if (a.err) {
-		failed(m, sp, s, &a, "replayed");
+		failed(m, sp, s, &a, CSV_STEP_STUCK);
 		return true;
 	}
 	csv_act_log(m, CSV_LOG_INFO, "volume %s: slot %u (node %s) is replayed, %.1f ms", sp->name, a.slot, s->node,

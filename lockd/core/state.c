@@ -257,8 +257,18 @@ void csv_space_doubt(struct csv_space *sp)
 		csv_list_entry(pos, struct csv_place, link)->unlooked = true;
 }
 
+/* What holds the volume up beyond the usual time. */
 static void say_why(const struct csv_space *sp, char *why, size_t size)
 {
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		const struct csv_slot *s = &sp->slot[i];
+
+		if (s->life != CSV_LIFE_OUT || !s->fails)
+			continue;
+		snprintf(why, size, "slot %u (node %s) cannot be %s: %s", i, s->node,
+			 s->fail == CSV_STEP_FAILED ? "fenced" : "replayed", csv_err_text(s->err));
+		return;
+	}
 	if (!sp->verified && sp->verify_err)
 		snprintf(why, size, "the slot table cannot be compared: %s", csv_err_text(sp->verify_err));
 }

@@ -35,7 +35,8 @@ enum csv_step {
 	CSV_STEP_FENCING, /* ordered, not answered */
 	CSV_STEP_FENCED,
 	CSV_STEP_REPLAYING, /* ordered, not answered */
-	CSV_STEP_FAILED,    /* answered with an error: another round */
+	CSV_STEP_FAILED,    /* its fence was answered with an error: another round */
+	CSV_STEP_STUCK,	    /* its replay was: the others go first, then another round */
 	CSV_STEPS
 };
 
@@ -46,6 +47,9 @@ struct csv_slot {
 	enum csv_step step; /* OUT only */
 	bool asked;	    /* its fence was ordered once, or its csvfs is known to be gone: it cannot come back */
 	bool was_rec;	    /* it was recoverer when it went out */
+	enum csv_step fail; /* OUT: how it failed last: FAILED, STUCK; WAIT: it did not */
+	enum csv_err err;   /* of that */
+	uint32_t fails;	    /* how often in all */
 	uint32_t incarnation;
 	uint32_t dead;	  /* highest incarnation that ended here; a lower or equal one cannot come back */
 	uint32_t episode; /* grows each time the slot gets LOST: names the re-attach time that runs */

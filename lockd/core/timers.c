@@ -10,6 +10,8 @@
 
 /* Pause before another round of recovery after a failed order, or another look at the slot table, ms. */
 #define RETRY_MS 1000u
+/* What fails and fails is tried less often: the pause doubles so many times. */
+#define RETRY_DOUBLINGS 3u
 /* Time for the other csvfs to declare themselves before one is asked to compare the slot table, ms. */
 #define VERIFY_MS 20u
 
@@ -67,6 +69,13 @@ static bool somebody_to_look(const struct csv_space *sp)
 	return false;
 }
 
+static unsigned retry_ms(const struct csv_space *sp)
+{
+	uint32_t fails = csv_recover_fails(sp), n = fails > 1 ? fails - 1 : 0;
+
+	return RETRY_MS << (n < RETRY_DOUBLINGS ? n : RETRY_DOUBLINGS);
+}
+
 void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 {
 	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
@@ -74,7 +83,7 @@ void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 			arm(m, sp, CSV_TIMER_EXPIRE, i, sp->slot[i].episode, m->cfg.reattach_ms);
 	}
 	if (csv_recover_failed(sp) && !csv_recover_busy(sp))
-		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, RETRY_MS);
+		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, retry_ms(sp));
 	/* Not before orders are answered: their slots may be older lives than what lies on disk (mount.c). */
 	if (!sp->verified && sp->verifier == CSV_NO_SLOT && !csv_recover_busy(sp) && somebody_to_look(sp))
 		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, sp->verify_err ? RETRY_MS : VERIFY_MS);

@@ -25,6 +25,9 @@ static void write_slot(struct csv_wbuf *w, uint32_t n, const struct csv_slot *s)
 	csv_put8(w, (uint8_t)s->step);
 	csv_put8(w, s->asked);
 	csv_put8(w, s->was_rec);
+	csv_put8(w, (uint8_t)s->fail);
+	csv_put32(w, s->err);
+	csv_put32(w, s->fails);
 	csv_put32(w, s->incarnation);
 	csv_put32(w, s->dead);
 	csv_put32(w, s->episode);
@@ -169,8 +172,8 @@ static bool slot_is_sound(const struct csv_slot *s, uint32_t n)
 {
 	bool nobody = s->life == CSV_LIFE_FREE || s->life == CSV_LIFE_LOST || s->life == CSV_LIFE_OUT;
 
-	return (unsigned)s->life < CSV_LIVES && (unsigned)s->step < CSV_STEPS &&
-	       (s->place ? s->place->slot == n : nobody);
+	return (unsigned)s->life < CSV_LIVES && (unsigned)s->step < CSV_STEPS && (unsigned)s->fail < CSV_STEPS &&
+	       (unsigned)s->err < CSV_ERR_COUNT && (s->place ? s->place->slot == n : nobody);
 }
 
 static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
@@ -185,6 +188,9 @@ static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
 		s->step = (enum csv_step)csv_get8(r);
 		s->asked = csv_get8(r);
 		s->was_rec = csv_get8(r);
+		s->fail = (enum csv_step)csv_get8(r);
+		s->err = (enum csv_err)csv_get32(r);
+		s->fails = csv_get32(r);
 		s->incarnation = csv_get32(r);
 		s->dead = csv_get32(r);
 		s->episode = csv_get32(r);

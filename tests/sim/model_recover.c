@@ -264,6 +264,10 @@ void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg)
 		mark(s, n, slot, SIM_FENCED, marked);
 	} else {
 		j->kind = CSV_ORDER_REPLAY;
+		if (!s->calm && sim_chance(s, 5)) {
+			finish(s, n, slot, CSV_UNREACH);
+			return;
+		}
 		sim_spite(s, n, SIM_REPLAY);
 		sim_fs_poke(s, n);
 		sim_at(s, 100 + sim_rand(s, 1500), (int)n, &fs->life, replay_begin, n, slot, NULL);

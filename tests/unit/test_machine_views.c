@@ -116,6 +116,72 @@ static void test_fence_fails(void **state)
 	assert_int_equal(rig_view(&rig, 1).out, 0);
 }
 
+/* The order of this kind that node has got; it is to be for this slot. Answers it. */
+static void answer_order(unsigned node, enum csv_msg_type type, uint32_t slot, enum csv_err err)
+{
+	const struct csv_msg *order = rig_take(&rig, node, type);
+	struct csv_msg msg = { .type = type == CSV_MSG_FENCE ? CSV_MSG_FENCE_DONE : CSV_MSG_REPLAY_DONE, .err = err };
+
+	assert_non_null(order);
+	assert_int_equal(order->slot.slot, slot);
+	msg.fence.slot = slot; /* where replay has it too */
+	msg.fence.incarnation = order->slot.incarnation;
+	rig_record(&rig, node, &msg);
+}
+
+/* What cannot be replayed holds nobody else up. It stays, is tried again now and then, and the reason is told once. */
+static void test_one_journal_is_damaged(void **state)
+{
+	unsigned errors = rig.errors;
+
+	rig_gone(&rig, 2);
+	rig_gone(&rig, 3);
+	answer_order(1, CSV_MSG_FENCE, 1, CSV_OK);
+	answer_order(1, CSV_MSG_FENCE, 2, CSV_OK);
+	answer_order(1, CSV_MSG_REPLAY, 1, CSV_GAP);
+	answer_order(1, CSV_MSG_REPLAY, 2, CSV_OK);
+	assert_int_equal(rig_view(&rig, 1).out, 2);
+	assert_int_equal(rig_view(&rig, 1).frozen, 1);
+	assert_string_equal(rig_view(&rig, 1).why, "slot 1 (node n2) cannot be replayed: gap in the journal");
+	assert_int_equal(rig.errors - errors, 3); /* each member tells it once */
+	for (unsigned tries = 0; tries < 3; tries++) {
+		assert_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+		rig_timers(&rig, 1);
+		answer_order(1, CSV_MSG_FENCE, 1, CSV_OK);
+		assert_int_not_equal(rig_view(&rig, 1).why[0], 0);
+		answer_order(1, CSV_MSG_REPLAY, 1, CSV_GAP);
+	}
+	assert_int_equal(rig.errors - errors, 3);
+	rig_timers(&rig, 1);
+	answer_order(1, CSV_MSG_FENCE, 1, CSV_OK);
+	answer_order(1, CSV_MSG_REPLAY, 1, CSV_IO); /* something new */
+	assert_int_equal(rig.errors - errors, 6);
+	rig_timers(&rig, 1);
+	answer_order(1, CSV_MSG_FENCE, 1, CSV_OK);
+	answer_order(1, CSV_MSG_REPLAY, 1, CSV_OK);
+	assert_int_equal(rig_view(&rig, 1).frozen, 0);
+	assert_string_equal(rig_view(&rig, 1).why, "");
+	assert_true(rig_same(&rig, 7));
+}
+
+/* A slot that goes out while another is stuck is recovered at once, and in a common round before it. */
+static void test_stuck_slot_goes_last(void **state)
+{
+	rig_gone(&rig, 1);
+	answer_order(2, CSV_MSG_FENCE, 0, CSV_OK);
+	answer_order(2, CSV_MSG_REPLAY, 0, CSV_CHECKSUM);
+	rig_timers(&rig, 1);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_FENCE)); /* the other one tries */
+	rig_gone(&rig, 3);				   /* and dies of it */
+	answer_order(2, CSV_MSG_FENCE, 0, CSV_OK);
+	assert_null(rig_take(&rig, 2, CSV_MSG_REPLAY));
+	answer_order(2, CSV_MSG_FENCE, 2, CSV_OK);
+	answer_order(2, CSV_MSG_REPLAY, 2, CSV_OK);
+	answer_order(2, CSV_MSG_REPLAY, 0, CSV_CHECKSUM);
+	assert_int_equal(rig_view(&rig, 1).out, 1);
+	assert_null(rig_take(&rig, 2, CSV_MSG_FENCE));
+}
+
 /* Nobody is left: the next mounter gets `mount` and a slot, and recovers. */
 static void test_last_mount_crashes(void **state)
 {
@@ -456,6 +522,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_quorum_no_grant, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_recoverer_dies, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_fence_fails, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_one_journal_is_damaged, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_stuck_slot_goes_last, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_last_mount_crashes, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_no_clean_slot, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_reattach, open_three, close_rig),

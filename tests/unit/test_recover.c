@@ -420,6 +420,19 @@ static enum csv_err replay(void)
 	return (enum csv_err)lockd.answer.err;
 }
 
+/* The slot block is damaged: its node is kept from writing all the same, so that other slots can be recovered. */
+static void test_slot_block_damaged(void **state)
+{
+	uint8_t page[CSV_BLOCK_SIZE];
+
+	assert_ok(csv_bdev_read(fake->below, CSV_SLOT_BLOCK(DEAD_SLOT) << CSV_BLOCK_SHIFT, page, sizeof(page)));
+	page[200] ^= 1;
+	assert_ok(csv_bdev_write(fake->below, CSV_SLOT_BLOCK(DEAD_SLOT) << CSV_BLOCK_SHIFT, page, sizeof(page), 0));
+	assert_int_equal(fence(), CSV_OK);
+	assert_false(dead_key_stands());
+	assert_int_equal(replay(), CSV_CHECKSUM);
+}
+
 /* J8: the order is late. The life that it names was recovered by others, and the slot's present one is alive. */
 static void test_replay_of_a_former_life(void **state)
 {
@@ -595,6 +608,7 @@ int main(void)
 		T(test_later_life),
 		T(test_replay),
 		T(test_replay_cannot_mark_clean),
+		T(test_slot_block_damaged),
 		T(test_replay_of_a_former_life),
 		T(test_own_slot_clean),
 		T(test_orders_while_leaving),
