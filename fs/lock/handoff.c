@@ -6,6 +6,9 @@
 
 #include "fs/lock/handoff_int.h"
 
+/* Pause before a job whose end is not known is run again. */
+#define AGAIN_NS 1000000000ull
+
 struct ho_order {
 	struct csv_list link;
 	struct csv_msg msg; /* HO_ORDER */
@@ -255,6 +258,23 @@ static struct ho_bundle *bundle_new(struct csv_handoffs *hs, const struct ho_ord
 
 static void carry_out(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_ho_agent_acts *acts);
 
+static uint64_t now_ns(const struct csv_handoffs *hs)
+{
+	return hs->cfg.fs->env->mono_ns(hs->cfg.fs->env);
+}
+
+/* What is tried again and again is told when it is new. */
+static void tell_end(struct ho_bundle *b, enum csv_ho_verb verb, enum csv_ho_job_end end)
+{
+	const uint8_t *id = b->id;
+	bool known = b->told && b->told == b->err;
+
+	b->told = end == CSV_HO_JOB_UNKNOWN ? b->err : CSV_OK;
+	if (end != CSV_HO_JOB_OK && !known)
+		csv_warn("handoff %02x%02x%02x%02x of %s: %s %s: %s", id[0], id[1], id[2], id[3], b->vm,
+			 verb_text(verb), end == CSV_HO_JOB_NO ? "not possible" : "not known how it ended", b->why);
+}
+
 static void run_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_verb verb)
 {
 	struct csv_ho_agent_acts acts = { 0 };
@@ -262,11 +282,11 @@ static void run_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_ve
 
 	b->err = CSV_OK;
 	b->why[0] = 0;
-	csv_info("handoff %02x%02x%02x%02x of %s: %s", b->id[0], b->id[1], b->id[2], b->id[3], b->vm, verb_text(verb));
+	csv_log(b->told ? CSV_LOG_DEBUG : CSV_LOG_INFO, "handoff %02x%02x%02x%02x of %s: %s", b->id[0], b->id[1],
+		b->id[2], b->id[3], b->vm, verb_text(verb));
 	end = csv_ho_job(hs, b, verb);
-	if (end != CSV_HO_JOB_OK)
-		csv_warn("handoff %02x%02x%02x%02x of %s: %s %s: %s", b->id[0], b->id[1], b->id[2], b->id[3], b->vm,
-			 verb_text(verb), end == CSV_HO_JOB_NO ? "not possible" : "unknown whether durable", b->why);
+	tell_end(b, verb, end);
+	b->again_ns = now_ns(hs) + AGAIN_NS;
 	csv_ho_agent_job(&b->agent, end, b->found, &acts);
 	carry_out(hs, b, &acts);
 }
@@ -305,15 +325,27 @@ static void forget(struct csv_handoffs *hs, struct ho_bundle *b)
 static void settle(struct csv_handoffs *hs, struct ho_bundle *b)
 {
 	struct csv_ho_agent_acts acts = { 0 };
+	enum csv_ho_job_end end = CSV_HO_JOB_OK;
 
-	if (b->agent.src && b->agent.committed)
+	b->unsettled = false;
+	if (b->agent.src && b->agent.committed) {
 		csv_ho_agent_order(&b->agent, CSV_HO_REVOKE, CSV_HO_MOVED, &acts);
-	else if (b->agent.src && b->agent.answer == CSV_HO_EV_FAILED)
+	} else if (b->agent.src && b->agent.answer == CSV_HO_EV_FAILED) {
 		csv_ho_agent_order(&b->agent, CSV_HO_RESUME, CSV_HO_KEPT, &acts);
-	else if (b->armed && csv_ho_job(hs, b, CSV_HO_RESOLVE) == CSV_HO_JOB_OK && b->found == CSV_HO_EV_IS_DST)
-		csv_ho_agent_order(&b->agent, CSV_HO_ACTIVATE, CSV_HO_NONE, &acts);
-	else if (b->armed)
-		csv_ho_agent_order(&b->agent, CSV_HO_DECIDED, CSV_HO_KEPT, &acts);
+	} else if (b->armed) {
+		b->err = CSV_OK;
+		end = csv_ho_job(hs, b, CSV_HO_RESOLVE);
+		tell_end(b, CSV_HO_RESOLVE, end);
+		if (end != CSV_HO_JOB_OK && csv_fs_state(hs->cfg.fs) == CSV_OK) {
+			b->unsettled = true;
+			b->again_ns = now_ns(hs) + AGAIN_NS;
+			return;
+		}
+		if (end == CSV_HO_JOB_OK && b->found == CSV_HO_EV_IS_DST)
+			csv_ho_agent_order(&b->agent, CSV_HO_ACTIVATE, CSV_HO_NONE, &acts);
+		else
+			csv_ho_agent_order(&b->agent, CSV_HO_DECIDED, CSV_HO_KEPT, &acts);
+	}
 	b->undecided = b->agent.undecided = false;
 	carry_out(hs, b, &acts);
 }
@@ -346,6 +378,7 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 	if (!b)
 		b = bundle_new(hs, o);
 	b->named = true;
+	b->unsettled = false;
 	for (unsigned i = 0; i < b->nfiles && i < o->nfiles; i++) {
 		if (o->file[i].epoch > b->file[i].epoch)
 			b->file[i].epoch = o->file[i].epoch;
@@ -417,6 +450,26 @@ static void work(struct csv_handoffs *hs)
 	pthread_mutex_lock(&hs->mutex);
 }
 
+/* What ended without our knowing how, and is ours to find out. A volume that is out is recovered by others. */
+static void run_again(struct csv_handoffs *hs)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &hs->bundles) {
+		struct ho_bundle *b = csv_list_entry(pos, struct ho_bundle, link);
+		struct csv_ho_agent_acts acts = { 0 };
+
+		if (csv_fs_state(hs->cfg.fs) != CSV_OK || now_ns(hs) < b->again_ns)
+			continue;
+		if (b->unsettled) {
+			settle(hs, b);
+		} else if (b->agent.again) {
+			csv_ho_agent_again(&b->agent, &acts);
+			carry_out(hs, b, &acts);
+		}
+	}
+}
+
 static void *thread(void *arg)
 {
 	struct csv_handoffs *hs = arg;
@@ -431,6 +484,7 @@ static void *thread(void *arg)
 		}
 		work(hs);
 		pthread_mutex_unlock(&hs->mutex);
+		run_again(hs);
 		csv_gates_tick(hs->gates);
 		pthread_mutex_lock(&hs->mutex);
 	}

@@ -29,6 +29,9 @@ struct ho_bundle {
 	enum csv_err err; /* of the job that said no */
 	char why[CSV_HO_WHY_MAX];
 	enum csv_ho_event_type found; /* RESOLVE */
+	uint64_t again_ns;	      /* when agent.again is due */
+	bool unsettled;		      /* settle() could not read the leases */
+	enum csv_err told;	      /* what was logged of the job that is repeated; OK: nothing */
 };
 
 struct csv_handoffs {

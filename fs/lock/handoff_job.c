@@ -472,8 +472,12 @@ static enum csv_err take_back(struct job_op *j)
 		return end == CSV_HO_JOB_UNKNOWN ? CSV_INTERNAL : b->err == CSV_STALE ? CSV_BUSY : b->err;
 	bring_home(hs, b);
 	err = read_leases(j);
+	if (err != CSV_OK)
+		return err; /* the next try finds them given back */
 	for (unsigned i = 0; i < b->nfiles && err == CSV_OK; i++)
 		err = csv_lease_again(hs->cfg.leases, &j->op, &j->lease[i]);
+	if (err != CSV_OK) /* some of them are held and some are not: no try can mend that */
+		csv_fs_withdraw(hs->cfg.fs, err, "a lease that was taken back cannot be held");
 	return err;
 }
 

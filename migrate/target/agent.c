@@ -35,6 +35,7 @@ static void answer(struct csv_ho_agent *a, enum csv_ho_event_type event, struct 
 static void start(struct csv_ho_agent *a, enum csv_ho_verb verb, struct csv_ho_agent_acts *out)
 {
 	a->running = verb;
+	a->again = CSV_HO_NOTHING;
 	act(out, CSV_HO_DO_JOB)->verb = verb;
 }
 
@@ -58,6 +59,8 @@ static void job(struct csv_ho_agent *a, enum csv_ho_verb verb, struct csv_ho_age
 void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_ho_outcome outcome,
 			struct csv_ho_agent_acts *out)
 {
+	if (verb == CSV_HO_RESUME || verb == CSV_HO_REVOKE)
+		a->again = CSV_HO_NOTHING; /* it was found out */
 	switch (verb) {
 	case CSV_HO_WATCH:
 		a->undecided = true;
@@ -146,14 +149,24 @@ void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, enum csv_
 	a->answer = CSV_HO_EV_COUNT;
 	if (end == CSV_HO_JOB_UNKNOWN && CSV_BUG(H4_UNPARK_ON_UNKNOWN) && verb == CSV_HO_COMMIT)
 		end = CSV_HO_JOB_NO;
-	if (end == CSV_HO_JOB_OK)
+	if (end == CSV_HO_JOB_OK) {
 		job_ok(a, verb, found, out);
-	else if (end == CSV_HO_JOB_NO)
+	} else if (end == CSV_HO_JOB_NO) {
 		job_no(a, verb, out);
+	} else if (verb == CSV_HO_RESOLVE || verb == CSV_HO_RECLAIM) {
+		a->again = verb;
+		a->done = CSV_HO_NOTHING;
+	}
 	verb = a->next;
 	a->next = CSV_HO_NOTHING;
 	if (verb)
 		job(a, verb, out);
+}
+
+void csv_ho_agent_again(struct csv_ho_agent *a, struct csv_ho_agent_acts *out)
+{
+	if (a->again && !a->running)
+		start(a, a->again, out);
 }
 
 bool csv_ho_agent_may_take(const struct csv_ho_agent *a)

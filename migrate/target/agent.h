@@ -44,6 +44,7 @@ struct csv_ho_agent {
 	enum csv_ho_verb done;       /* last job that ended */
 	enum csv_ho_event_type answer; /* what was answered to it; COUNT: nothing (unknown) */
 	bool committed;              /* our transaction gave the leases away */
+	enum csv_ho_verb again;      /* RESOLVE or RECLAIM that ended UNKNOWN: nobody else will do it; NOTHING: none */
 };
 
 void csv_ho_agent_init(struct csv_ho_agent *a);
@@ -53,6 +54,12 @@ void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_
 /* The job `a->running` has ended. found: RESOLVE: IS_SRC, IS_DST or IS_OTHER. */
 void csv_ho_agent_job(struct csv_ho_agent *a, enum csv_ho_job_end end, enum csv_ho_event_type found,
 		      struct csv_ho_agent_acts *out);
+
+/*
+ * A while after `a->again` was set, if the volume is good: that job runs once more.  Its order stands until it is
+ * answered, and csvlockd asks nobody else as long as we live.  Both jobs meet what they have done before as done.
+ */
+void csv_ho_agent_again(struct csv_ho_agent *a, struct csv_ho_agent_acts *out);
 
 /* A lease of the bundle may be taken here by the usual rules: offered, stale, free (H3). */
 bool csv_ho_agent_may_take(const struct csv_ho_agent *a);

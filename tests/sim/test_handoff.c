@@ -458,6 +458,10 @@ static enum csv_ho_job_end run_job(struct world *w, unsigned n, enum csv_ho_verb
 
 	if (verb == CSV_HO_ARM || verb == CSV_HO_ACTIVATE)
 		return pick(w, 12) ? CSV_HO_JOB_OK : CSV_HO_JOB_NO;
+	if (verb == CSV_HO_RESOLVE || verb == CSV_HO_RECLAIM) {
+		if (w->faults && !pick(w, 3))
+			return CSV_HO_JOB_UNKNOWN; /* a lease cannot be read at the moment */
+	}
 	if (!writes)
 		return CSV_HO_JOB_OK;
 	if (verb == CSV_HO_COMMIT && (!pick(w, 12) || !all_held(w, n)))
@@ -498,6 +502,19 @@ static void job_step(struct world *w, unsigned n)
 	end = run_job(w, n, verb);
 	csv_ho_agent_job(&x->agent, end, found(w), &acts);
 	carry_out(w, n, &acts);
+}
+
+/* A csvfs whose volume is out does not try again. */
+static bool try_again(struct world *w, unsigned n)
+{
+	struct node *x = &w->node[n];
+	struct csv_ho_agent_acts acts = { 0 };
+
+	if (!x->fs || !x->agent.again || x->path_lost)
+		return false;
+	csv_ho_agent_again(&x->agent, &acts);
+	carry_out(w, n, &acts);
+	return acts.n;
 }
 
 /* ---- the guest ---- */
@@ -616,6 +633,8 @@ static void random_step(struct world *w)
 	case 4:
 		if (x->fs && x->agent.running)
 			job_step(w, n);
+		else
+			try_again(w, n);
 		break;
 	case 5:
 	case 6:
@@ -690,6 +709,7 @@ static void settle(struct world *w)
 				guest_step(w, n), busy = true;
 			if (x->fs && x->agent.running)
 				job_step(w, n), busy = true;
+			busy |= try_again(w, n);
 		}
 	}
 	if (busy)

@@ -282,13 +282,73 @@ static void test_agent_repeats(void **state)
 	assert_int_equal(a.handles, CSV_HO_H_REVOKED);
 }
 
+/* A read error leaves RESOLVE without an answer: nobody else is asked, so it is run again until there is one. */
+static void test_agent_tries_again(void **state)
+{
+	static const enum csv_ho_verb verbs[] = { CSV_HO_RESOLVE, CSV_HO_RECLAIM };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct csv_ho_agent_acts acts = { 0 };
+		struct csv_ho_agent a;
+
+		csv_ho_agent_init(&a);
+		csv_ho_agent_again(&a, &acts);
+		assert_int_equal(acts.n, 0);
+		csv_ho_agent_order(&a, verbs[i], CSV_HO_NONE, &acts);
+		for (unsigned tries = 0; tries < 3; tries++) {
+			assert_int_equal(acts.n, 1);
+			assert_int_equal(acts.a[0].todo, CSV_HO_DO_JOB);
+			assert_int_equal(acts.a[0].verb, verbs[i]);
+			acts.n = 0;
+			csv_ho_agent_again(&a, &acts);
+			assert_int_equal(acts.n, 0); /* it runs */
+			csv_ho_agent_job(&a, CSV_HO_JOB_UNKNOWN, CSV_HO_EV_COUNT, &acts);
+			assert_int_equal(acts.n, 0);
+			csv_ho_agent_order(&a, CSV_HO_WATCH, CSV_HO_NONE, &acts);
+			csv_ho_agent_again(&a, &acts);
+		}
+		acts.n = 0;
+		csv_ho_agent_job(&a, CSV_HO_JOB_OK, CSV_HO_EV_IS_DST, &acts);
+		assert_int_equal(acts.a[0].todo, CSV_HO_DO_ANSWER);
+		acts.n = 0;
+		csv_ho_agent_again(&a, &acts);
+		assert_int_equal(acts.n, 0);
+	}
+}
+
+/* The fate of a commit is not found out by trying again (H4); and what csvlockd has decided meanwhile counts. */
+static void test_agent_leaves_it(void **state)
+{
+	struct csv_ho_agent_acts acts = { 0 };
+	struct csv_ho_agent a;
+
+	csv_ho_agent_init(&a);
+	csv_ho_agent_order(&a, CSV_HO_COMMIT, CSV_HO_NONE, &acts);
+	csv_ho_agent_job(&a, CSV_HO_JOB_UNKNOWN, CSV_HO_EV_COUNT, &acts);
+	acts.n = 0;
+	csv_ho_agent_again(&a, &acts);
+	assert_int_equal(acts.n, 0);
+
+	for (unsigned i = 0; i < 2; i++) {
+		csv_ho_agent_init(&a);
+		acts.n = 0;
+		csv_ho_agent_order(&a, CSV_HO_RECLAIM, CSV_HO_NONE, &acts);
+		csv_ho_agent_job(&a, CSV_HO_JOB_UNKNOWN, CSV_HO_EV_COUNT, &acts);
+		csv_ho_agent_order(&a, i ? CSV_HO_RESUME : CSV_HO_REVOKE, CSV_HO_KEPT, &acts);
+		acts.n = 0;
+		csv_ho_agent_again(&a, &acts);
+		assert_int_equal(acts.n, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good_day),      cmocka_unit_test(test_one_at_a_time),
-		cmocka_unit_test(test_moves_on),      cmocka_unit_test(test_transfer),
-		cmocka_unit_test(test_garbage),	      cmocka_unit_test(test_all_pairs),
-		cmocka_unit_test(test_agent_repeats),
+		cmocka_unit_test(test_good_day),	cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_moves_on),	cmocka_unit_test(test_transfer),
+		cmocka_unit_test(test_garbage),		cmocka_unit_test(test_all_pairs),
+		cmocka_unit_test(test_agent_repeats),	cmocka_unit_test(test_agent_tries_again),
+		cmocka_unit_test(test_agent_leaves_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
