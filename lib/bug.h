@@ -13,6 +13,7 @@
 	X(HOME_BEFORE_COMMIT)     /* checkpoint: home blocks written before the commit is durable */ \
 	X(L1_GRANT_BEFORE_REPLAY) /* engine: no freeze after a member is out */ \
 	X(F4_NO_RECOVERER_FENCE)  /* recovery: a new recoverer starts while the old one may still write */ \
+	X(L5_EVICT_WITHOUT_QUORUM) /* membership: one vote evicts, whoever is left */ \
 	X(F5_MARK_ONCE)           /* recovery: the slot is not marked again after the preempt */ \
 	X(H3_OFFER_TO_ANYONE)     /* handoff: an offered lease goes to whoever asks */ \
 	X(H4_UNPARK_ON_UNKNOWN)   /* handoff: parked writes go on when the commit's fate is unknown */ \

@@ -62,6 +62,11 @@ void csv_act_close(struct csv_machine *m, uint64_t client)
 	add(m, CSV_ACT_CLOSE)->client = client;
 }
 
+void csv_act_rejoin(struct csv_machine *m)
+{
+	add(m, CSV_ACT_REJOIN);
+}
+
 void csv_act_timer(struct csv_machine *m, uint64_t timer, unsigned ms)
 {
 	struct csv_action *a = add(m, CSV_ACT_TIMER);

@@ -16,6 +16,7 @@ enum csv_phase {
 	CSV_PHASE_HELLO,   /* START seen, HELLOs are being collected */
 	CSV_PHASE_LOADING, /* formed, but our state is still on its way; operations are kept for later */
 	CSV_PHASE_FORMED,
+	CSV_PHASE_EVICTED, /* the others go on without us: the end of this machine */
 };
 
 /* What a member said in its HELLO. */
@@ -105,14 +106,21 @@ struct csv_machine {
 	struct csv_actions *out; /* of the step that runs */
 
 	enum csv_phase phase;
-	unsigned nconf; /* the configuration, by nodeid */
+	unsigned nconf; /* the configuration less those evicted since its CONF, by nodeid */
 	uint32_t conf[CSV_NODES_MAX];
+	unsigned silent[CSV_NODES_MAX];	 /* own beats that came back since the last message of conf[i] */
+	uint64_t against[CSV_NODES_MAX]; /* bit j: conf[j] has voted to evict conf[i] */
+	unsigned nevicted; /* since the CONF, and silent since */
+	uint32_t evicted[CSV_NODES_MAX];
+	bool alone;			 /* nobody else was in the CONF */
 	bool quorate;	/* by the votes of conf */
 	unsigned ndown; /* nodes known to be gone, not only their csvlockd */
 	uint32_t down[CSV_NODES_MAX];
 	uint64_t start;			       /* the START that counts; becomes the view's name */
 	struct csv_hello hello[CSV_NODES_MAX]; /* of conf[i] */
 	uint64_t starts;		       /* own STARTs sent */
+	uint64_t beats, beat_back;	       /* own BEATs sent; the last one that came back */
+	uint64_t beat_timer;		       /* 0: not set yet */
 
 	bool has_state;
 	struct csv_state state;
@@ -139,6 +147,7 @@ struct csv_machine {
 void csv_act_send(struct csv_machine *m, const void *data, size_t len);
 void csv_act_client(struct csv_machine *m, uint64_t client, const struct csv_msg *msg);
 void csv_act_close(struct csv_machine *m, uint64_t client);
+void csv_act_rejoin(struct csv_machine *m);
 void csv_act_timer(struct csv_machine *m, uint64_t timer, unsigned ms);
 void csv_act_log(struct csv_machine *m, enum csv_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -160,6 +169,20 @@ void csv_view_conf(struct csv_machine *m, const struct csv_event *ev);
 void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_formed(struct csv_machine *m); /* our state is that of the view: go on */
+void csv_view_evict(struct csv_machine *m, unsigned at); /* conf[at] counts as gone from here on */
+int csv_view_index(const struct csv_machine *m, uint32_t nodeid); /* in conf; -1: it is not there */
+/* Whether these of conf (bit mask) have a quorum. */
+bool csv_view_quorum(const struct csv_machine *m, uint64_t members);
+
+/* ---- evict.c ---- */
+void csv_evict_conf(struct csv_machine *m);		  /* the configuration has changed */
+/* A message of a member. False: it was evicted, and nothing of it counts. */
+bool csv_evict_alive(struct csv_machine *m, uint32_t sender);
+unsigned csv_evict_limit(const struct csv_machine *m); /* beats that make a member silent */
+void csv_evict_accuse(struct csv_machine *m);		  /* votes against who is silent */
+bool csv_evict_timer(struct csv_machine *m, uint64_t timer); /* false: not ours */
+void csv_evict_beat(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+void csv_evict_vote(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 
 /* ---- pending.c: what is granted is told when it cannot be taken back ---- */
 void csv_pending_add(struct csv_machine *m, const struct csv_local *c, const struct csv_msg *msg);

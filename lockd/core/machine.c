@@ -70,6 +70,8 @@ static void deliver(struct csv_machine *m, const struct csv_event *ev)
 	struct csv_rbuf r = { .data = ev->data, .len = ev->len };
 	struct csv_group_hdr h;
 
+	if (!csv_evict_alive(m, ev->sender))
+		return;
 	if (!csv_msg_header(&r, &h)) {
 		csv_act_log(m, CSV_LOG_ERROR, "message of %zu bytes from node %u is no csvlockd's: ignored", ev->len,
 			    ev->sender);
@@ -82,6 +84,10 @@ static void deliver(struct csv_machine *m, const struct csv_event *ev)
 		csv_view_hello(m, ev->sender, &r);
 	else if (h.kind == CSV_G_SNAPSHOT)
 		csv_transfer_piece(m, ev->sender, &r);
+	else if (h.kind == CSV_G_BEAT)
+		csv_evict_beat(m, ev->sender, &r);
+	else if (h.kind == CSV_G_VOTE)
+		csv_evict_vote(m, ev->sender, &r);
 	else
 		deliver_op(m, ev, &h);
 }
@@ -89,6 +95,8 @@ static void deliver(struct csv_machine *m, const struct csv_event *ev)
 void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct csv_actions *out)
 {
 	CSV_ASSERT(!m->out);
+	if (m->phase == CSV_PHASE_EVICTED)
+		return;
 	m->out = out;
 	switch (ev->type) {
 	case CSV_EV_CONF:
@@ -107,7 +115,9 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 		csv_timer_fired(m, ev->timer);
 		break;
 	}
-	csv_views_flush(m);
-	csv_pending_run(m);
+	if (m->phase != CSV_PHASE_EVICTED) {
+		csv_views_flush(m);
+		csv_pending_run(m);
+	}
 	m->out = NULL;
 }

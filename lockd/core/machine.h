@@ -6,7 +6,7 @@
  * feeds it simulated ones.  All members that see the same configuration changes and
  * messages in the same order come to the same replicated state.
  *
- * Inside: view formation (view.c) and state transfer (transfer.c), mounts and slots of a volume (mount.c), the lock
+ * Inside: view formation (view.c), eviction of members that hang (evict.c) and state transfer (transfer.c), mounts and slots of a volume (mount.c), the lock
  * engine (lockd/engine/cpg_space.c), recovery (recover.c), byte-range locks (ranges.c); what local clients hold
  * (client.c) and its declaration (declare.c).  docs/PROTOCOL.md and docs/RECOVERY.md are these in prose.
  */
@@ -33,6 +33,8 @@ struct csv_machine_cfg {
 	struct csv_machine_node node[CSV_NODES_MAX]; /* all configured nodes */
 	bool two_node;				     /* one of two is quorate (F5) */
 	unsigned reattach_ms; /* how long a dead csvlockd of a living node is waited for (L3); 0: not at all */
+	unsigned beat_ms;     /* between two signs of life of a member; 0: none, and nobody is evicted */
+	unsigned evict_ms;    /* a member that has been silent for so long is evicted (L5) */
 	uint64_t boot;	      /* random, another one at each csv_machine_new(): makes names of views unique */
 };
 
@@ -71,6 +73,7 @@ enum csv_action_type {
 	CSV_ACT_SEND,	/* multicast data to the group, agreed order */
 	CSV_ACT_CLIENT, /* record to a local client */
 	CSV_ACT_CLOSE,	/* close a client's connection (protocol violation) */
+	CSV_ACT_REJOIN, /* we were evicted: this machine does nothing more; close the csvfs, leave, join with a new one */
 	CSV_ACT_TIMER,	/* ask for TIMER `timer` in ms; ms 0: cancel */
 	CSV_ACT_LOG,	/* for people: level, text */
 };
@@ -104,6 +107,7 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 /* ---- looking in, for status, lists and the simulator's invariants ---- */
 bool csv_machine_quorate(const struct csv_machine *m);
 bool csv_machine_formed(const struct csv_machine *m); /* has state: view formation is through */
+/* The configuration, less those that were evicted. */
 unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);
 /* Digest of the replicated state: equal on all members at the same point of the order. */
 uint64_t csv_machine_digest(const struct csv_machine *m);

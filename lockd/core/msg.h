@@ -4,7 +4,7 @@
  * (wire.h's integers);
  * then the body.  docs/PROTOCOL.md gives the bodies.
  *
- * Operations (all kinds but the first three) count only in the view that they name: delivered elsewhere they are
+ * Operations (all kinds from JOIN on) count only in the view that they name: delivered elsewhere they are
  * dropped by everybody, and their sender sends them again in the next view.
  */
 #ifndef CSV_LOCKD_MSG_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
-#define CSV_GROUP_VERSION_MIN 2u
+#define CSV_GROUP_VERSION_MIN 2u /* version 1 had no BEAT and no error in VERIFIED */
 #define CSV_GROUP_VERSION 2u
 #define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VID_OFF 6u
@@ -24,6 +24,8 @@
 	X(1, START, "opens the forming of a view; the first one after a CONF counts")                                  \
 	X(2, HELLO, "what state I have; answers a START")                                                              \
 	X(3, SNAPSHOT, "piece of the state for those who have none")                                                   \
+	X(4, BEAT, "my loop turns")                                                                                    \
+	X(5, VOTE, "a member is silent: evict it")                                                                     \
 	X(10, JOIN, "a csvfs of the volume has connected to me")                                                       \
 	X(11, GONE, "its connection is closed")                                                                        \
 	X(12, ATTACH, "it takes a slot")                                                                               \

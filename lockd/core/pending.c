@@ -113,7 +113,7 @@ void csv_pending_run(struct csv_machine *m)
 			renew(m, p);
 		if (p->vid != m->state.vid)
 			continue;
-		if (m->nconf == 1 || p->pos < m->confirmed) {
+		if (m->alone || p->pos < m->confirmed) {
 			tell(m, p);
 			drop(p);
 		} else if (p->pos >= m->synced) {

@@ -146,6 +146,8 @@ void csv_timer_fired(struct csv_machine *m, uint64_t id)
 {
 	struct csv_list *pos;
 
+	if (csv_evict_timer(m, id))
+		return;
 	csv_list_for_each(pos, &m->timers) {
 		struct csv_timer *t = csv_list_entry(pos, struct csv_timer, link);
 

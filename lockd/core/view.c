@@ -18,7 +18,8 @@
  *    Why no grant is lost or given twice by this choice: docs/PROTOCOL.md, "Which line goes on".
  * 4. The START's name is the name of the view.  Operations bear it; others are dropped by all.
  *
- * A CONF at any point begins again at 1.  Who was still loading has no state.
+ * A CONF at any point begins again at 1, and so does an eviction (evict.c), which takes a member out of the
+ * configuration at the delivery of a message.  Who was still loading has no state.
  */
 #include <string.h>
 
@@ -33,12 +34,12 @@ static uint32_t votes_of(const struct csv_machine *m, uint32_t nodeid)
 	return 0;
 }
 
-static bool compute_quorate(const struct csv_machine *m)
+bool csv_view_quorum(const struct csv_machine *m, uint64_t members)
 {
 	uint64_t have = 0, all = 0;
 
 	for (unsigned i = 0; i < m->nconf; i++)
-		have += votes_of(m, m->conf[i]);
+		have += members >> i & 1 ? votes_of(m, m->conf[i]) : 0;
 	for (unsigned i = 0; i < m->cfg.nnodes; i++)
 		all += m->cfg.node[i].votes;
 	if (m->cfg.two_node && m->cfg.nnodes == 2)
@@ -46,7 +47,7 @@ static bool compute_quorate(const struct csv_machine *m)
 	return have * 2 > all;
 }
 
-static int conf_index(const struct csv_machine *m, uint32_t nodeid)
+int csv_view_index(const struct csv_machine *m, uint32_t nodeid)
 {
 	for (unsigned i = 0; i < m->nconf; i++) {
 		if (m->conf[i] == nodeid)
@@ -55,23 +56,55 @@ static int conf_index(const struct csv_machine *m, uint32_t nodeid)
 	return -1;
 }
 
+static void conf_insert(struct csv_machine *m, uint32_t nodeid, unsigned silent)
+{
+	unsigned at = m->nconf++;
+
+	for (; at && m->conf[at - 1] > nodeid; at--) {
+		m->conf[at] = m->conf[at - 1];
+		m->silent[at] = m->silent[at - 1];
+	}
+	m->conf[at] = nodeid;
+	m->silent[at] = silent;
+}
+
+static void conf_remove(struct csv_machine *m, unsigned at)
+{
+	for (m->nconf--; at < m->nconf; at++) {
+		m->conf[at] = m->conf[at + 1];
+		m->silent[at] = m->silent[at + 1];
+	}
+}
+
+/* Who was here before the CONF and was silent, still is: a vote need not wait for that again. */
+static unsigned silence(const struct csv_machine *m, uint32_t nodeid)
+{
+	int at = csv_view_index(m, nodeid);
+
+	for (unsigned i = 0; i < m->nevicted; i++) {
+		if (m->evicted[i] == nodeid)
+			return csv_evict_limit(m);
+	}
+	return at < 0 ? 0 : m->silent[at];
+}
+
 static void set_conf(struct csv_machine *m, const struct csv_event *ev)
 {
+	unsigned silent[CSV_NODES_MAX];
+
+	for (unsigned i = 0; i < ev->nmembers && i < CSV_NODES_MAX; i++)
+		silent[i] = silence(m, ev->member[i]);
 	m->nconf = 0;
 	for (unsigned i = 0; i < ev->nmembers && i < CSV_NODES_MAX; i++) {
-		unsigned at = m->nconf;
-
-		if (conf_index(m, ev->member[i]) >= 0)
-			continue;
-		for (; at && m->conf[at - 1] > ev->member[i]; at--)
-			m->conf[at] = m->conf[at - 1];
-		m->conf[at] = ev->member[i];
-		m->nconf++;
+		if (csv_view_index(m, ev->member[i]) < 0)
+			conf_insert(m, ev->member[i], silent[i]);
 	}
+	m->nevicted = 0;
+	m->alone = m->nconf == 1;
 	for (unsigned i = 0; i < m->nconf; i++)
 		csv_node_set_down(m, m->conf[i], false);
 	for (unsigned i = 0; i < ev->ndown && i < CSV_NODES_MAX; i++) {
-		if (conf_index(m, ev->down[i]) < 0)
+		if (csv_view_index(m, ev->down[i]) < 0)
 			csv_node_set_down(m, ev->down[i], true);
 	}
 }
@@ -83,7 +116,7 @@ static void drop_leavers(struct csv_machine *m)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->nmembers; i++) {
-		if (conf_index(m, s->member[i]) >= 0) {
+		if (csv_view_index(m, s->member[i]) >= 0) {
 			s->member[n++] = s->member[i];
 			continue;
 		}
@@ -105,7 +138,8 @@ static void send_start(struct csv_machine *m)
 	csv_wbuf_free(&w);
 }
 
-void csv_view_conf(struct csv_machine *m, const struct csv_event *ev)
+/* conf is another: everything begins again. */
+static void begin(struct csv_machine *m)
 {
 	if (m->phase == CSV_PHASE_LOADING) {
 		csv_state_clear(&m->state);
@@ -114,18 +148,42 @@ void csv_view_conf(struct csv_machine *m, const struct csv_event *ev)
 	}
 	csv_wbuf_free(&m->load);
 	csv_kept_clear(&m->late);
-	set_conf(m, ev);
-	m->quorate = compute_quorate(m);
+	csv_evict_conf(m);
+	m->quorate = csv_view_quorum(m, UINT64_MAX);
 	m->phase = CSV_PHASE_NONE;
 	m->start = 0;
 	m->view_dirty = true;
 	memset(m->hello, 0, sizeof(m->hello));
 	if (m->has_state)
 		drop_leavers(m);
-	if (conf_index(m, m->cfg.nodeid) < 0)
+	if (csv_view_index(m, m->cfg.nodeid) < 0)
 		return;
 	m->phase = CSV_PHASE_START;
 	send_start(m);
+}
+
+void csv_view_conf(struct csv_machine *m, const struct csv_event *ev)
+{
+	set_conf(m, ev);
+	begin(m);
+}
+
+/*
+ * Its node counts as gone: it is not waited for (L3).  Our own node: what we know is worth nothing any more, and what
+ * our csvfs hold is being fenced.
+ */
+void csv_view_evict(struct csv_machine *m, unsigned at)
+{
+	uint32_t nodeid = m->conf[at];
+
+	if (nodeid == m->cfg.nodeid) {
+		m->phase = CSV_PHASE_EVICTED;
+		csv_act_rejoin(m);
+		return;
+	}
+	conf_remove(m, at);
+	csv_node_set_down(m, nodeid, true);
+	begin(m);
 }
 
 void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
@@ -150,6 +208,7 @@ void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 	csv_put64(&w, m->has_state ? m->state.chain : 0);
 	csv_act_send(m, w.data, w.len);
 	csv_wbuf_free(&w);
+	csv_evict_accuse(m);
 }
 
 static bool same_line(const struct csv_hello *a, const struct csv_hello *b)
@@ -213,7 +272,7 @@ static void set_members(struct csv_machine *m, const bool *in_line)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->nmembers; i++) {
-		int at = conf_index(m, s->member[i]);
+		int at = csv_view_index(m, s->member[i]);
 
 		if (at >= 0 && in_line[at])
 			s->member[n++] = s->member[i];
@@ -268,7 +327,7 @@ static void discard(struct csv_machine *m)
 
 static void form(struct csv_machine *m)
 {
-	int base = choose(m), self = conf_index(m, m->cfg.nodeid);
+	int base = choose(m), self = csv_view_index(m, m->cfg.nodeid);
 	bool in_line[CSV_NODES_MAX] = { false };
 	unsigned loaders = 0;
 
@@ -313,7 +372,7 @@ void csv_view_formed(struct csv_machine *m)
 
 void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 {
-	int at = conf_index(m, sender);
+	int at = csv_view_index(m, sender);
 	struct csv_group_hdr h;
 	struct csv_hello x = { .here = true };
 	bool sound = csv_msg_header(r, &h);

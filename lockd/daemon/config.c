@@ -9,9 +9,6 @@
 #include "lib/env.h"
 #include "lockd/daemon/daemon.h"
 
-/* Bounds of the figures in csvfs.conf, ms. A re-attach time beyond a minute would only keep others waiting. */
-#define REATTACH_MAX_MS 60000
-#define REATTACH_DEFAULT_MS 5000
 #define STATUS_DEFAULT_MS 2000
 
 struct parse {
@@ -42,13 +39,32 @@ static int on_line(void *arg, const char *section, const char *name, const char 
 	if (!strcmp(section, "node") && !strcmp(name, "name"))
 		good = snprintf(p->conf->node, sizeof(p->conf->node), "%s", value) < (int)sizeof(p->conf->node);
 	else if (!strcmp(section, "timeouts") && !strcmp(name, "reattach_ms"))
-		good = parse_ms(value, REATTACH_MAX_MS, &p->conf->reattach_ms);
+		good = parse_ms(value, CSV_REATTACH_MAX_MS, &p->conf->reattach_ms);
+	else if (!strcmp(section, "timeouts") && !strcmp(name, "watchdog_ms"))
+		good = parse_ms(value, CSV_EVICT_MAX_MS, &p->conf->watchdog_ms);
+	else if (!strcmp(section, "timeouts") && !strcmp(name, "evict_ms"))
+		good = parse_ms(value, CSV_EVICT_MAX_MS, &p->conf->evict_ms);
 	else if (!strcmp(section, "migration") && !strcmp(name, "address"))
 		good = snprintf(p->conf->migration_address, sizeof(p->conf->migration_address), "%s", value) <
 		       (int)sizeof(p->conf->migration_address);
 	if (!good && !*p->bad)
 		snprintf(p->bad, sizeof(p->bad), "[%.30s] %.30s = %.40s", section, name, value);
 	return good;
+}
+
+/* include/csv/timeouts.h */
+static enum csv_err check_timeouts(const struct csv_daemon_conf *c, struct csv_why *why)
+{
+	if (c->watchdog_ms && c->watchdog_ms < CSV_WATCHDOG_MIN_MS)
+		return csv_fail(why, CSV_INVAL, "mend [timeouts] in csvfs.conf",
+				"watchdog_ms %u is less than %u: a csvlockd that is only late would be killed",
+				c->watchdog_ms, CSV_WATCHDOG_MIN_MS);
+	if (c->evict_ms < CSV_EVICT_MIN_MS(c->watchdog_ms))
+		return csv_fail(why, CSV_INVAL, "mend [timeouts] in csvfs.conf",
+				"evict_ms %u is less than %u: with watchdog_ms %u the others would evict this node "
+				"before its watchdog can help",
+				c->evict_ms, CSV_EVICT_MIN_MS(c->watchdog_ms), c->watchdog_ms);
+	return CSV_OK;
 }
 
 enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struct csv_why *why)
@@ -58,7 +74,9 @@ enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struc
 	int line;
 
 	memset(conf, 0, sizeof(*conf));
-	conf->reattach_ms = REATTACH_DEFAULT_MS;
+	conf->reattach_ms = CSV_REATTACH_MS;
+	conf->watchdog_ms = CSV_WATCHDOG_MS;
+	conf->evict_ms = CSV_EVICT_MS;
 	conf->status_ms = STATUS_DEFAULT_MS;
 	if (snprintf(conf->run_dir, sizeof(conf->run_dir), "%s", run && *run ? run : "/run/csvfs") >=
 	    (int)sizeof(conf->run_dir))
@@ -71,7 +89,7 @@ enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struc
 	if (line > 0)
 		return csv_fail(why, CSV_INVAL, "mend the line", "%s, line %d: %s", path, line,
 				*p.bad ? p.bad : "not understood");
-	return CSV_OK;
+	return check_timeouts(conf, why);
 }
 
 /* A string of cmap into a fixed field; false if there is none or it is too long. */
@@ -124,6 +142,8 @@ enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
 		m->nodeid = 0; /* group.c asks CPG */
 	cmap_finalize(h);
 	m->reattach_ms = conf->reattach_ms;
+	m->beat_ms = CSV_GROUP_BEAT_MS;
+	m->evict_ms = conf->evict_ms;
 	csv_env_system()->random(csv_env_system(), &m->boot, sizeof(m->boot));
 	if (!m->nnodes || !m->cluster[0])
 		return csv_fail(why, CSV_NOCLUSTER,

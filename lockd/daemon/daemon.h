@@ -8,6 +8,7 @@
  *   admin.c    questions of csvadm
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
+ *   supervise.c the process around it that kills it when it hangs
  *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook
  */
 #ifndef CSV_LOCKD_DAEMON_H
@@ -19,6 +20,7 @@
 #include <qb/qbloop.h>
 
 #include "csv/proto.h"
+#include "csv/timeouts.h"
 #include "lib/list.h"
 #include "lib/log.h"
 #include "lockd/core/machine.h"
@@ -28,6 +30,8 @@ struct csv_daemon_conf {
 	char run_dir[128];
 	char node[CSV_NODENAME_MAX + 1];  /* override of the node's name; empty: corosync's */
 	unsigned reattach_ms;             /* L3 */
+	unsigned watchdog_ms;             /* L5: the loop hangs; 0: it is never killed */
+	unsigned evict_ms;                /* L5: another member hangs */
 	unsigned status_ms;               /* how long an answer of a csvfs to STATUS is waited for */
 	char migration_address[64];       /* where incoming VMs listen; empty: the request says it */
 	struct csv_machine_cfg machine;   /* filled from cmap */
@@ -41,6 +45,8 @@ struct csv_group;
 struct csv_daemon {
 	struct csv_daemon_conf conf;
 	qb_loop_t *loop;
+	int beat_fd;                      /* to the supervisor */
+	qb_loop_timer_handle beat;
 	struct csv_machine *machine;      /* NULL while there is no corosync */
 	struct csv_group *group;          /* NULL while there is no corosync */
 	struct csv_list peers;
@@ -51,6 +57,7 @@ struct csv_daemon {
 	struct csv_list vms;
 	uint64_t sent;                    /* messages multicast since start */
 	int64_t detect_from_ms;           /* for logs */
+	bool evicted;                     /* the machine is done: leave and join again */
 };
 
 /* ---- config.c ---- */

@@ -73,6 +73,9 @@ static void carry_out(struct csv_daemon *d, const struct csv_action *a)
 		if (p)
 			p->closing = true; /* by the loop: an event is being handled */
 		break;
+	case CSV_ACT_REJOIN:
+		d->evicted = true; /* by group.c: corosync's call-back is running */
+		break;
 	case CSV_ACT_TIMER:
 		set_timer(d, a->timer, a->ms);
 		break;
@@ -157,7 +160,8 @@ void csv_driver_connect(struct csv_daemon *d)
 }
 
 /*
- * A csvlockd without corosync knows nothing of the others, who are about to fence this node's slots.  Its clients see
+ * A csvlockd without corosync, or one that was evicted, knows nothing of the others, who are about to fence this node's
+ * slots.  Its clients see
  * their connection end, start no new I/O, and re-attach when there is a cluster again (or learn that they are out).
  */
 void csv_driver_cluster_lost(struct csv_daemon *d)

@@ -10,6 +10,8 @@
 #include "lockd/daemon/daemon.h"
 
 #define GROUP_NAME "csvfs"
+/* Messages that are delivered before the loop turns again. After a hang there may be very many. */
+#define DELIVER_MAX 1000
 /* When corosync's queue is full we ask again after this time, ns. */
 #define RETRY_NS (2 * CSV_NS_PER_MS)
 
@@ -124,10 +126,16 @@ static int32_t on_readable(int32_t fd, int32_t revents, void *arg)
 	cs_error_t rc = CS_ERR_LIBRARY;
 
 	if (!(revents & (POLLHUP | POLLERR | POLLNVAL)))
-		rc = cpg_dispatch(d->group->cpg, CS_DISPATCH_ALL);
-	if (rc == CS_OK || rc == CS_ERR_TRY_AGAIN)
+		rc = CS_OK;
+	for (int i = 0; i < DELIVER_MAX && rc == CS_OK && !d->evicted; i++)
+		rc = cpg_dispatch(d->group->cpg, CS_DISPATCH_ONE_NONBLOCKING);
+	if (!d->evicted && (rc == CS_OK || rc == CS_ERR_TRY_AGAIN))
 		return 0;
-	csv_error("corosync has gone (CPG error %d): cluster state is dropped", (int)rc);
+	if (d->evicted)
+		csv_error("the group has evicted this csvlockd, which stood still: its state is dropped");
+	else
+		csv_error("corosync has gone (CPG error %d): cluster state is dropped", (int)rc);
+	d->evicted = false;
 	csv_driver_cluster_lost(d);
 	return -1;
 }

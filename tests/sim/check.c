@@ -62,6 +62,29 @@ void sim_check_point(struct sim *s, unsigned n)
 	*p = (struct sim_point){ chain, digest };
 }
 
+/* L5: those who go on without a member of their group are a quorum. */
+void sim_check_evict(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	uint32_t members[CSV_NODES_MAX];
+	unsigned left;
+
+	if (!m->nevicted || m->phase == CSV_PHASE_EVICTED)
+		return;
+	left = csv_machine_members(m, members);
+	if (left * 2 <= s->nnodes && !s->two_node)
+		sim_fail(s, "node %u goes on with %u of %u nodes, having evicted others", n + 1, left, s->nnodes);
+}
+
+/* L5: an evicted member stood still shortly before, or still does. In a cluster of two one vote is enough. */
+void sim_check_evicted(struct sim *s, unsigned n)
+{
+	const struct sim_node *nd = &s->node[n];
+
+	if (!s->two_node && s->now > nd->hung_until + 2 * SIM_EVICT_MS * SIM_MS)
+		sim_fail(s, "node %u is evicted, and its csvlockd never stood still", n + 1);
+}
+
 /* A member's state, for the trace. */
 static void trace_state(struct sim *s, unsigned n)
 {
@@ -107,7 +130,7 @@ static void check_waits(struct sim *s, unsigned n, const struct sim_lock *l, con
 			 (unsigned long long)((s->now - l->since) / SIM_MS));
 }
 
-/* All faults are long over: everybody is mounted, nothing is out, nobody waits. */
+/* All faults are long over: everybody else than a lost one is mounted, nothing is out, nobody waits. */
 void sim_check_end(struct sim *s)
 {
 	for (unsigned n = 0; n < s->nnodes; n++)
@@ -119,6 +142,8 @@ void sim_check_end(struct sim *s)
 	for (unsigned n = 0; n < s->nnodes; n++) {
 		const struct sim_fs *fs = &s->node[n].fs;
 
+		if ((int)n == s->lost)
+			continue;
 		if (!csv_machine_formed(s->node[n].m))
 			sim_fail(s, "node %u: no view", n + 1);
 		check_waits(s, n, &fs->mount, "mount", 0);

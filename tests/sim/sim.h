@@ -7,6 +7,7 @@
  *	disk.c   LUN: slots, reservation keys, home blocks, journals, commands that land late or not at all
  *	model.c  csvfs: mounts, locks, writes, recovery orders (model_recover.c)
  *	world.c  clock, queue of events, faults, run
+ *	hang.c   a csvlockd that stands still while its node does not
  *	check.c  what must hold
  */
 #ifndef CSV_TESTS_SIM_H
@@ -26,6 +27,9 @@
 #define SIM_FAULTS_END (12000 * SIM_MS)
 #define SIM_END (45000 * SIM_MS)
 #define SIM_REATTACH_MS 1500u
+#define SIM_BEAT_MS 400u
+#define SIM_EVICT_MS 2000u
+#define SIM_WATCHDOG_MS 1000u
 
 struct sim;
 typedef void (*sim_fn)(struct sim *s, uint64_t a, uint64_t b, void *data);
@@ -151,6 +155,12 @@ struct sim_fs {
 	bool takeover; /* no slot is clean and nobody lives: recovers one itself */
 };
 
+/* An event of csvlockd, kept while it hangs. */
+struct sim_hung {
+	struct csv_event ev; /* data and msg are own copies */
+	uint64_t daemon_life;
+};
+
 struct sim_node {
 	bool up; /* corosync runs */
 	bool frozen;
@@ -166,6 +176,11 @@ struct sim_node {
 	bool daemon, joined; /* csvlockd runs; has delivered its own join */
 	uint64_t daemon_life;
 	struct csv_machine *m;
+	bool hung;	       /* csvlockd stands still; corosync, csvfs and the kernel do not */
+	uint64_t hung_until;   /* the last time it stood still; the whole node's standstill counts too */
+	bool evicted;	       /* has been told; joins again soon */
+	struct sim_hung *late; /* what csvlockd will find when it goes on */
+	size_t nlate, caplate;
 	struct sim_fs fs;
 	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
@@ -181,6 +196,8 @@ struct sim {
 	unsigned nnodes;
 	bool two_node;
 	bool calm; /* no more faults */
+	int lost;  /* the node whose csvlockd never goes on; -1: none */
+	bool hangs; /* a run with little else than csvlockds that hang */
 	struct sim_node node[SIM_NODES];
 	struct sim_event *heap;
 	size_t nheap, capheap;
@@ -190,7 +207,7 @@ struct sim {
 	struct sim_disk disk;
 	struct csv_actions actions;
 	struct sim_point *points;
-	uint64_t steps, grants, recoveries, formed;
+	uint64_t steps, grants, recoveries, formed, evictions;
 	/* trace */
 	bool tracing;
 	char *trace;
@@ -198,6 +215,12 @@ struct sim {
 	jmp_buf fail;
 	char why[400];
 };
+
+/* ---- hang.c: a csvlockd that stands still alone ---- */
+void sim_hang(struct sim *s, unsigned n);
+void sim_hang_for_good(struct sim *s, unsigned n);
+bool sim_hang_keeps(struct sim *s, unsigned n, const struct csv_event *ev); /* it hangs: the event waits */
+void sim_hang_end(struct sim_node *nd); /* its process has ended, and with it what it had not seen */
 
 /* ---- world.c ---- */
 uint64_t sim_rand(struct sim *s, uint64_t below);
@@ -208,6 +231,7 @@ void sim_at(struct sim *s, uint64_t delay, int node, const uint64_t *life, sim_f
 	    void *data);
 void sim_daemon_start(struct sim *s, unsigned n);
 void sim_daemon_stop(struct sim *s, unsigned n);
+void sim_daemon_kill(struct sim *s, unsigned n); /* and started again, some time later */
 enum sim_moment { SIM_ATTACH, SIM_REPLAY };
 void sim_spite(struct sim *s, unsigned n, enum sim_moment at); /* a fault at the worst moment, sometimes */
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
@@ -263,6 +287,8 @@ bool sim_fs_busy(const struct sim_fs *fs);
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode);
 void sim_check_range(struct sim *s, unsigned n);
 void sim_check_point(struct sim *s, unsigned n);
+void sim_check_evict(struct sim *s, unsigned n);
+void sim_check_evicted(struct sim *s, unsigned n);
 void sim_check_end(struct sim *s);
 
 #endif

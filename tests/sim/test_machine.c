@@ -62,9 +62,10 @@ static void test_seeds(void **state)
 		run_seed(strtoull(one, NULL, 10), stats);
 	for (uint64_t seed = 1; !one && seed <= n; seed++)
 		run_seed(seed, stats);
-	print_message("%llu steps, %llu grants, %llu recoveries, %llu late writes refused\n",
+	print_message("%llu steps, %llu grants, %llu recoveries, %llu evictions, %llu late writes refused\n",
 		      (unsigned long long)stats->steps, (unsigned long long)stats->grants,
-		      (unsigned long long)stats->recoveries, (unsigned long long)stats->disk.refused);
+		      (unsigned long long)stats->recoveries, (unsigned long long)stats->evictions,
+		      (unsigned long long)stats->disk.refused);
 	free(stats);
 }
 

@@ -40,11 +40,16 @@ static void test_no_recoverer_fence(void **state)
 {
 	find(1ul << CSV_BUG_F4_NO_RECOVERER_FENCE, "F4_NO_RECOVERER_FENCE");
 }
+static void test_evict_without_quorum(void **state)
+{
+	find(1ul << CSV_BUG_L5_EVICT_WITHOUT_QUORUM, "L5_EVICT_WITHOUT_QUORUM");
+}
 #else
 static void test_no_bugs(void **state)
 {
 	assert_int_equal(CSV_BUG(L1_GRANT_BEFORE_REPLAY), 0);
 	assert_int_equal(CSV_BUG(F4_NO_RECOVERER_FENCE), 0);
+	assert_int_equal(CSV_BUG(L5_EVICT_WITHOUT_QUORUM), 0);
 }
 #endif
 
@@ -54,6 +59,7 @@ int main(void)
 #ifdef CSV_BUGS
 		cmocka_unit_test(test_grant_before_replay),
 		cmocka_unit_test(test_no_recoverer_fence),
+		cmocka_unit_test(test_evict_without_quorum),
 #else
 		cmocka_unit_test(test_no_bugs),
 #endif

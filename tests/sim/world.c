@@ -160,6 +160,11 @@ static void send_to_fs(struct sim *s, unsigned n, const struct csv_action *a)
 	sim_at(s, at - s->now, (int)n, &fs->life, to_fs, n, a->client, copy);
 }
 
+static void rejoin_event(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	sim_daemon_kill(s, (unsigned)n); /* the same, for all others */
+}
+
 static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 {
 	struct sim_node *nd = &s->node[n];
@@ -174,6 +179,12 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 	case CSV_ACT_CLOSE:
 		sim_at(s, 500, (int)n, &nd->fs.life, close_fs, n, a->client, NULL);
 		break;
+	case CSV_ACT_REJOIN:
+		s->evictions++;
+		sim_check_evicted(s, n);
+		sim_trace(s, "n%u finds itself evicted", n + 1);
+		sim_at(s, 1, (int)n, &nd->daemon_life, rejoin_event, n, 0, NULL);
+		break;
 	case CSV_ACT_TIMER:
 		sim_at(s, a->ms * SIM_MS, (int)n, &nd->daemon_life, fire_timer, n, a->timer, NULL);
 		break;
@@ -187,12 +198,15 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev)
 {
+	if (sim_hang_keeps(s, n, ev))
+		return;
 	s->steps++;
 	csv_machine_step(s->node[n].m, ev, &s->actions);
 	for (size_t i = 0; i < s->actions.n; i++)
 		carry_out(s, n, &s->actions.list[i]);
 	csv_actions_clear(&s->actions);
 	sim_check_point(s, n);
+	sim_check_evict(s, n);
 }
 
 void sim_daemon_start(struct sim *s, unsigned n)
@@ -207,6 +221,8 @@ void sim_daemon_start(struct sim *s, unsigned n)
 	}
 	cfg.two_node = s->two_node;
 	cfg.reattach_ms = SIM_REATTACH_MS;
+	cfg.beat_ms = SIM_BEAT_MS;
+	cfg.evict_ms = SIM_EVICT_MS;
 	cfg.boot = csv_rng_next(&s->rng);
 	CSV_ASSERT(csv_machine_new(&cfg, &nd->m) == CSV_OK);
 	nd->daemon = true;
@@ -223,6 +239,7 @@ void sim_daemon_stop(struct sim *s, unsigned n)
 		return;
 	sim_trace(s, "n%u csvlockd ends", n + 1);
 	nd->daemon = nd->joined = false;
+	sim_hang_end(nd);
 	nd->daemon_life++;
 	csv_machine_free(nd->m);
 	nd->m = NULL;
@@ -282,6 +299,7 @@ static void thaw_event(struct sim *s, uint64_t n, uint64_t life, void *data)
 		return;
 	sim_trace(s, "n%u thaws", (unsigned)n + 1);
 	nd->frozen = false;
+	nd->hung_until = s->now;
 	for (size_t i = 0; i < nd->ndeferred; i++) {
 		nd->deferred[i].time = s->now + i;
 		nd->deferred[i].seq = s->next_seq++;
@@ -320,7 +338,7 @@ static void restart_daemon_event(struct sim *s, uint64_t n, uint64_t life, void 
 		sim_daemon_start(s, (unsigned)n);
 }
 
-static void kill_daemon(struct sim *s, unsigned n)
+void sim_daemon_kill(struct sim *s, unsigned n)
 {
 	struct sim_node *nd = &s->node[n];
 
@@ -365,7 +383,13 @@ static void cut_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 static void kill_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 {
 	if (!s->calm)
-		kill_daemon(s, (unsigned)n);
+		sim_daemon_kill(s, (unsigned)n);
+}
+
+static void hang_event(struct sim *s, uint64_t n, uint64_t b, void *data)
+{
+	if (!s->calm)
+		sim_hang(s, (unsigned)n);
 }
 
 static void freeze_event(struct sim *s, uint64_t n, uint64_t b, void *data)
@@ -377,7 +401,7 @@ static void freeze_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 /* Chance alone hits the moments that matter too rarely. */
 void sim_spite(struct sim *s, unsigned n, enum sim_moment at)
 {
-	static const sim_fn faults[] = { cut_event, kill_event, freeze_event };
+	static const sim_fn faults[] = { cut_event, kill_event, freeze_event, hang_event };
 
 	if (s->calm || !sim_chance(s, 15))
 		return;
@@ -387,7 +411,7 @@ void sim_spite(struct sim *s, unsigned n, enum sim_moment at)
 		s->slow_until = s->now + 1500 * SIM_MS;
 		sim_at(s, (20 + sim_rand(s, 300)) * SIM_MS, -1, NULL, cut_event, n, 0, NULL);
 	} else {
-		sim_at(s, sim_rand(s, 8 * SIM_MS), -1, NULL, faults[sim_rand(s, 3)], n, 0, NULL);
+		sim_at(s, sim_rand(s, 8 * SIM_MS), -1, NULL, faults[sim_rand(s, 4)], n, 0, NULL);
 	}
 }
 
@@ -397,20 +421,24 @@ static void fault_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 
 	if (s->calm)
 		return;
-	if (kind < 30)
+	if (s->hangs && sim_chance(s, 80))
+		sim_hang(s, n);
+	else if (kind < 30)
 		partition(s);
 	else if (kind < 45)
 		heal(s);
 	else if (kind < 57)
-		kill_daemon(s, n);
+		sim_daemon_kill(s, n);
 	else if (kind < 60) {
 		for (n = 0; n < s->nnodes; n++) /* all at once: nobody has state */
-			kill_daemon(s, n);
+			sim_daemon_kill(s, n);
 	} else if (kind < 72 && s->node[n].up && !s->node[n].frozen)
 		sim_fs_die(s, n, "crash");
 	else if (kind < 82)
 		crash(s, n);
-	else if (kind < 94)
+	else if (kind < 88)
+		sim_hang(s, n);
+	else if (kind < 95)
 		freeze(s, n, 100 + sim_rand(s, 3000));
 	else
 		s->node[n].fs.umount_wanted = true;
@@ -422,6 +450,8 @@ static void calm_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 	sim_trace(s, "no more faults");
 	s->calm = true;
 	heal(s);
+	if (s->nnodes > 2 && sim_chance(s, 30))
+		sim_hang_for_good(s, (unsigned)sim_rand(s, s->nnodes));
 }
 
 /* ---- run ---- */
@@ -432,6 +462,8 @@ static void run(struct sim *s)
 
 	s->nnodes = shape < 2 ? 2 : shape < 7 ? 3 : shape < 9 ? 4 : 5;
 	s->two_node = s->nnodes == 2 && sim_chance(s, 70);
+	s->hangs = sim_chance(s, 10);
+	s->lost = -1;
 	for (unsigned i = 0; i < s->nnodes; i++)
 		sim_at(s, sim_rand(s, 1500) * SIM_MS, -1, NULL, boot_event, i, 0, NULL);
 	sim_at(s, (1500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
@@ -453,6 +485,8 @@ static void clean_up(struct sim *s)
 		csv_machine_free(s->node[i].m);
 		drop_deferred(&s->node[i]);
 		free(s->node[i].deferred);
+		sim_hang_end(&s->node[i]);
+		free(s->node[i].late);
 	}
 	sim_cpg_free(s);
 	while (s->nheap)
@@ -482,6 +516,7 @@ static char *run_once(uint64_t seed, char **trace, struct sim *stats)
 		stats->steps += s->steps;
 		stats->grants += s->grants;
 		stats->recoveries += s->recoveries;
+		stats->evictions += s->evictions;
 		stats->disk.refused += s->disk.refused;
 	}
 	clean_up(s);

@@ -51,6 +51,9 @@ static void step(struct rig *r, unsigned n, const struct csv_event *ev)
 			assert_true(r->ntimers[n] < 64);
 			r->timers[n][r->ntimers[n]++] = a->timer;
 			break;
+		case CSV_ACT_REJOIN:
+			r->evicted[n] = true;
+			break;
 		case CSV_ACT_LOG:
 			r->errors += a->level == CSV_LOG_ERROR;
 			break;
@@ -59,15 +62,51 @@ static void step(struct rig *r, unsigned n, const struct csv_event *ev)
 	csv_actions_free(&acts);
 }
 
+/* It will be delivered when the machine goes on. */
+static void keep(struct rig *r, unsigned n, const struct rig_packet *p)
+{
+	struct rig_packet *copy = malloc(sizeof(*copy) + p->len);
+
+	assert_non_null(copy);
+	assert_true(r->nlate[n] < RIG_LATE);
+	memcpy(copy, p, sizeof(*copy) + p->len);
+	r->late[n][r->nlate[n]++] = copy;
+}
+
 /* Messages of senders that a node does not hear pass it by, as after a change of the ring. */
 static void deliver(struct rig *r, const struct rig_packet *p)
 {
 	struct csv_event ev = { .type = CSV_EV_MSG, .sender = p->sender, .data = p->data, .len = p->len };
 
 	for (unsigned n = 0; n < r->nnodes; n++) {
-		if (r->group[n] >> (p->sender - 1) & 1)
+		if (!(r->group[n] >> (p->sender - 1) & 1))
+			continue;
+		if (r->hung[n])
+			keep(r, n, p);
+		else
 			step(r, n, &ev);
 	}
+}
+
+void rig_hang(struct rig *r, unsigned node)
+{
+	r->hung[node - 1] = true;
+}
+
+void rig_go_on(struct rig *r, unsigned node)
+{
+	unsigned n = node - 1;
+
+	r->hung[n] = false;
+	for (unsigned i = 0; i < r->nlate[n]; i++) {
+		struct rig_packet *p = r->late[n][i];
+		struct csv_event ev = { .type = CSV_EV_MSG, .sender = p->sender, .data = p->data, .len = p->len };
+
+		step(r, n, &ev);
+		free(p);
+	}
+	r->nlate[n] = 0;
+	rig_settle(r);
 }
 
 void rig_settle(struct rig *r)
@@ -97,7 +136,8 @@ void rig_group(struct rig *r, unsigned mask, bool down)
 				ev.down[ev.ndown++] = i + 1;
 		}
 		r->group[n] = mask;
-		step(r, n, &ev);
+		if (!r->hung[n])
+			step(r, n, &ev);
 	}
 }
 
@@ -105,6 +145,9 @@ static void machine(struct rig *r, unsigned n)
 {
 	static uint64_t boot;
 	struct csv_machine_cfg cfg = { .nodeid = n + 1, .cluster = "c", .nnodes = r->nnodes, .reattach_ms = 5000 };
+
+	cfg.beat_ms = r->beats ? 1000 : 0;
+	cfg.evict_ms = RIG_SILENT * 1000;
 
 	for (unsigned i = 0; i < r->nnodes; i++) {
 		cfg.node[i].nodeid = i + 1;
@@ -115,9 +158,10 @@ static void machine(struct rig *r, unsigned n)
 	assert_int_equal(csv_machine_new(&cfg, &r->m[n]), CSV_OK);
 }
 
-void rig_open(struct rig *r, unsigned nnodes)
+static void open_rig(struct rig *r, unsigned nnodes, bool beats)
 {
 	memset(r, 0, sizeof(*r));
+	r->beats = beats;
 	r->nnodes = nnodes;
 	r->tail = &r->head;
 	for (unsigned n = 0; n < nnodes; n++)
@@ -128,6 +172,16 @@ void rig_open(struct rig *r, unsigned nnodes)
 		assert_true(csv_machine_formed(r->m[n]));
 }
 
+void rig_open(struct rig *r, unsigned nnodes)
+{
+	open_rig(r, nnodes, false);
+}
+
+void rig_open_beating(struct rig *r, unsigned nnodes)
+{
+	open_rig(r, nnodes, true);
+}
+
 void rig_restart(struct rig *r, unsigned node)
 {
 	csv_machine_free(r->m[node - 1]);
@@ -135,6 +189,7 @@ void rig_restart(struct rig *r, unsigned node)
 	r->group[node - 1] = 0;
 	r->client[node - 1] = 0;
 	r->ntimers[node - 1] = 0;
+	r->evicted[node - 1] = false;
 }
 
 void rig_close(struct rig *r)
@@ -145,8 +200,11 @@ void rig_close(struct rig *r)
 		r->head = p->next;
 		free(p);
 	}
-	for (unsigned n = 0; n < r->nnodes; n++)
+	for (unsigned n = 0; n < r->nnodes; n++) {
+		while (r->nlate[n])
+			free(r->late[n][--r->nlate[n]]);
 		csv_machine_free(r->m[n]);
+	}
 }
 
 void rig_timers(struct rig *r, unsigned node)

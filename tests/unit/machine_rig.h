@@ -11,6 +11,8 @@
 
 #define RIG_NODES 3u
 #define RIG_GOT 256u
+#define RIG_LATE 256u
+#define RIG_SILENT 3u /* beats that make a member silent */
 
 struct rig_packet {
 	struct rig_packet *next;
@@ -34,12 +36,17 @@ struct rig {
 	uint64_t timers[RIG_NODES][64];
 	unsigned ntimers[RIG_NODES];
 	unsigned errors; /* lines logged as errors */
+	bool beats, evicted[RIG_NODES], hung[RIG_NODES];
+	struct rig_packet *late[RIG_NODES][RIG_LATE]; /* for a machine that hangs */
+	unsigned nlate[RIG_NODES];
 };
 
 extern const uint8_t rig_volume[16];
 
 /* Node ids 1..nnodes, one vote each, all in one group, view formed. */
 void rig_open(struct rig *r, unsigned nnodes);
+/* Their timers are set from the start: rig_timers() is a beat. */
+void rig_open_beating(struct rig *r, unsigned nnodes);
 void rig_close(struct rig *r);
 /* Delivers messages until there are none. */
 void rig_settle(struct rig *r);
@@ -47,6 +54,9 @@ void rig_settle(struct rig *r);
 void rig_group(struct rig *r, unsigned mask, bool down);
 /* A machine begins again, without state and not in the group. */
 void rig_restart(struct rig *r, unsigned node);
+/* A machine is delivered nothing more, until it goes on and finds all messages; it finds no CONF. */
+void rig_hang(struct rig *r, unsigned node);
+void rig_go_on(struct rig *r, unsigned node);
 /* Fires all timers that node has set. */
 void rig_timers(struct rig *r, unsigned node);
 void rig_send_raw(struct rig *r, unsigned from, const void *data, size_t len);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Time-outs that depend on one another, in ms, and how.  docs/RECOVERY.md has them as a table.  None decides who owns
+ * what: they only delay progress, or start a fence.
+ *
+ * A csvlockd hangs at 0:
+ *	WATCHDOG		its supervisor kills it and starts another one; csvfs re-attaches (L3)
+ *	WATCHDOG + REATTACH	or does not: its slot is out
+ *	EVICT			the supervisor could not help (it hangs too, or SIGKILL does not work): the others vote
+ *				it out, and its slot is out
+ *	EVICT + VIEW		the others grant again, but for what its slot has; then fence and replay
+ *	ATTACH			a csvfs that has been waiting to (re-)attach all the time gives up
+ */
+#ifndef CSV_TIMEOUTS_H
+#define CSV_TIMEOUTS_H
+
+#include <assert.h>
+
+/* csvlockd and its supervisor */
+#define CSV_WATCHDOG_BEAT_MS 500u    /* csvlockd's loop -> supervisor */
+#define CSV_WATCHDOG_MS 5000u        /* default of [timeouts] watchdog_ms: no beat for so long: killed */
+#define CSV_WATCHDOG_RESTART_MS 1000u /* pause before a csvlockd that crashed is started again */
+
+/* csvlockd and the other csvlockds */
+#define CSV_GROUP_BEAT_MS 1000u      /* between a member's signs of life */
+#define CSV_EVICT_MS 12000u          /* default of [timeouts] evict_ms: silent for so long: evicted */
+#define CSV_REATTACH_MS 5000u        /* default of [timeouts] reattach_ms: for a dead csvlockd of a living node (L3) */
+#define CSV_REATTACH_MAX_MS 60000u   /* more would only keep others waiting */
+#define CSV_VIEW_MS 2000u            /* generous: from the last message that is needed until the view is formed */
+
+/* csvfs and csvlockd */
+#define CSV_FS_TRY_MS 100u           /* between two attempts to connect again */
+#define CSV_FS_HELLO_MS 5000u        /* WELCOME is waited for */
+#define CSV_FS_ATTACH_MS 30000u      /* ATTACHED is waited for */
+
+/* A loop that is late once or twice does not hang. */
+#define CSV_WATCHDOG_MIN_MS (4 * CSV_WATCHDOG_BEAT_MS)
+/* The supervisor has its try before the others vote: theirs costs a fence. A beat may be as late as a beat. */
+#define CSV_EVICT_MIN_MS(watchdog_ms) ((watchdog_ms) + CSV_WATCHDOG_RESTART_MS + 2 * CSV_GROUP_BEAT_MS)
+/* SEEN of a member that hangs is not waited for in vain. */
+#define CSV_EVICT_MAX_MS (CSV_FS_ATTACH_MS - CSV_VIEW_MS - 2 * CSV_GROUP_BEAT_MS)
+
+static_assert(CSV_WATCHDOG_MS >= CSV_WATCHDOG_MIN_MS, "a late loop is not a hung one");
+static_assert(CSV_EVICT_MS >= CSV_EVICT_MIN_MS(CSV_WATCHDOG_MS), "the local watchdog comes first");
+static_assert(CSV_EVICT_MS <= CSV_EVICT_MAX_MS, "who attaches outlasts an eviction");
+static_assert(CSV_REATTACH_MS >= 2 * (CSV_WATCHDOG_RESTART_MS + CSV_FS_TRY_MS), "a restarted csvlockd is waited for");
+
+#endif
