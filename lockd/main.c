@@ -9,6 +9,7 @@
 
 #include "lockd/daemon/daemon.h"
 #include "lockd/daemon/handoff.h"
+#include "lockd/daemon/supervise.h"
 
 static const char usage[] = "usage: csvlockd [--foreground] [--config FILE] [--log FILE] [--debug]\n"
 			    "  --foreground   do not go into the background\n"
@@ -69,6 +70,16 @@ static int32_t on_dump(int32_t sig, void *arg)
 	return 0;
 }
 
+/* For the supervisor. As late as anything in the loop: what starves it, starves others. */
+static void on_beat(void *arg)
+{
+	struct csv_daemon *d = arg;
+	ssize_t n = write(d->beat_fd, "", 1);
+
+	(void)n; /* full: the supervisor does not read, which is no reason to stop */
+	qb_loop_timer_add(d->loop, QB_LOOP_LOW, CSV_WATCHDOG_BEAT_MS * CSV_NS_PER_MS, d, on_beat, &d->beat);
+}
+
 static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 {
 	qb_loop_signal_handle h;
@@ -85,13 +96,52 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGINT, d, on_stop, &h);
 	qb_loop_signal_add(d->loop, QB_LOOP_LOW, SIGUSR1, d, on_dump, &h);
 	csv_driver_connect(d);
+	on_beat(d);
 	return csv_server_open(d, why);
+}
+
+static int complain(enum csv_err err, const struct csv_why *why)
+{
+	fprintf(stderr, "csvlockd: cannot start: %s%s%s\n", why->text, *why->hint ? "; " : "", why->hint);
+	return csv_err_exit(err);
+}
+
+struct service {
+	const struct options *o;
+	struct csv_daemon *d;
+};
+
+/* The supervisor's child. */
+static int serve(int beat_fd, const char *news, void *arg)
+{
+	const struct service *s = arg;
+	struct csv_daemon *d = s->d;
+	struct csv_why why;
+	enum csv_err err;
+
+	csv_why_init(&why);
+	csv_log_open("csvlockd", s->o->log, s->o->debug ? CSV_LOG_DEBUG : CSV_LOG_INFO);
+	if (*news)
+		csv_error("%s", news);
+	d->beat_fd = beat_fd;
+	err = start(d, &why);
+	if (err)
+		return complain(err, &why);
+	qb_loop_run(d->loop);
+	csv_server_close(d);
+	csv_driver_stop(d);
+	csv_launch_free(d);
+	csv_registry_free(d);
+	qb_loop_destroy(d->loop);
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct csv_daemon d = { 0 };
+	struct service service = { &o, &d };
+	struct csv_supervised supervised = { .rest_ms = CSV_WATCHDOG_RESTART_MS, .serve = serve, .arg = &service };
 	struct csv_why why;
 	enum csv_err err;
 
@@ -102,24 +152,11 @@ int main(int argc, char **argv)
 	csv_why_init(&why);
 	err = csv_conf_load(&d.conf, o.config, &why);
 	if (err)
-		goto fail;
+		return complain(err, &why);
 	if (!o.foreground && daemon(0, o.log ? 0 : 1)) {
 		err = csv_fail(&why, CSV_IO, "use --foreground", "cannot go into the background");
-		goto fail;
+		return complain(err, &why);
 	}
-	csv_log_open("csvlockd", o.log, o.debug ? CSV_LOG_DEBUG : CSV_LOG_INFO);
-	err = start(&d, &why);
-	if (err)
-		goto fail;
-	qb_loop_run(d.loop);
-	csv_server_close(&d);
-	csv_driver_stop(&d);
-	csv_launch_free(&d);
-	csv_registry_free(&d);
-	qb_loop_destroy(d.loop);
-	return 0;
-
-fail:
-	fprintf(stderr, "csvlockd: cannot start: %s%s%s\n", why.text, *why.hint ? "; " : "", why.hint);
-	return csv_err_exit(err);
+	supervised.hang_ms = d.conf.watchdog_ms;
+	return csv_supervise(&supervised);
 }

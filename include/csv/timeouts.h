@@ -21,6 +21,8 @@
 #define CSV_WATCHDOG_MS 5000u        /* default of [timeouts] watchdog_ms: no beat for so long: killed */
 #define CSV_WATCHDOG_RESTART_MS 1000u /* pause before a csvlockd that crashed is started again */
 
+#define CSV_LOCKD_END_MS 1000u       /* a csvlockd that was killed is gone, to the one started behind it */
+
 /* csvlockd and the other csvlockds */
 #define CSV_GROUP_BEAT_MS 1000u      /* between a member's signs of life */
 #define CSV_EVICT_MS 12000u          /* default of [timeouts] evict_ms: silent for so long: evicted */

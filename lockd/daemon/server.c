@@ -234,22 +234,32 @@ static int32_t on_connect(int32_t fd, int32_t revents, void *arg)
 	return 0;
 }
 
+/* One that was killed a moment ago is still there for a moment. */
+static bool served(const struct sockaddr_un *sa)
+{
+	for (unsigned ms = 0; ms < CSV_LOCKD_END_MS; ms += 20) {
+		int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		bool refused = s < 0 || (connect(s, (const struct sockaddr *)sa, sizeof(*sa)) && errno != EAGAIN);
+
+		if (s >= 0)
+			close(s);
+		if (refused)
+			return false;
+		poll(NULL, 0, 20);
+	}
+	return true;
+}
+
 enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int probe;
 
 	if (mkdir(d->conf.run_dir, 0755) && errno != EEXIST)
 		return csv_fail(why, csv_err_from_errno(errno), "", "%s: %s", d->conf.run_dir, strerror(errno));
 	if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/lockd.sock", d->conf.run_dir) >= (int)sizeof(sa.sun_path))
 		return csv_fail(why, CSV_INVAL, "use a shorter run directory", "%s is too long", d->conf.run_dir);
-	probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (probe >= 0 && connect(probe, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
-		close(probe);
+	if (served(&sa))
 		return csv_fail(why, CSV_BUSY, "one csvlockd serves a node", "csvlockd runs already (%s)", sa.sun_path);
-	}
-	if (probe >= 0)
-		close(probe);
 	unlink(sa.sun_path);
 	d->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->listen_fd < 0 || bind(d->listen_fd, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0600) ||

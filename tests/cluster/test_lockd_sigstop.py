@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""csvlockd stands still, its node and corosync do not (rule L5).
+
+Alone it is killed and started again by its supervisor; if that stands still as well, the others evict it.
+"""
+import errno
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from agents import Agent, Recorder, errno_of
+from commands import slot, volume
+from harness import csvfs, procs
+from harness.instance import BIN, MOUNT_POINT
+from harness.wait import wait_until
+from records import SIZE, SLOTS
+
+RECORDS = 50      # acknowledged before each fault
+EVICT_S = 12      # CSV_EVICT_MS
+GO_ON_S = EVICT_S + 8  # and a view, fence and replay; several times what these take on a quiet machine
+SHORT_S = 3       # a grant between nodes that are well, many times over
+
+
+def processes(node):
+    """csvlockd's two: the supervisor, and its child that does the work."""
+    parent = node.pid_of("csvlockd")
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
+    return parent, int(children[0])
+
+
+def send_all(pids, sig):
+    for pid in pids:
+        os.kill(pid, sig)
+
+
+def stop(pids):
+    """SIGSTOP; returns when all of them stand still."""
+    send_all(pids, signal.SIGSTOP)
+    for pid in pids:
+        wait_until(f"{pid} to stand still", lambda p=pid: procs.state_of(p) in procs.STOPPED, 10, every=0.01)
+
+
+def in_group(node):
+    """Names of the members of csvlockd's group, as the node sees them; none while it leaves and joins again."""
+    done = node.run([BIN / "csvadm", "--json", "node", "list"], check=False)
+    return {n["name"] for n in json.loads(done.stdout)["nodes"] if n["state"] == "member"}
+
+
+@pytest.fixture
+def load(cluster, place):
+    """On n1: one recorder into an image, one into new files."""
+    node = cluster.node("n1")
+    node.run(["mkdir", f"{place}/files"])
+    node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
+    with Recorder(node, "image", f"{place}/disk.img") as image, Recorder(node, "files", f"{place}/files") as files:
+        image.wait_more(RECORDS)
+        files.wait_more(RECORDS)
+        yield image, files
+
+
+@pytest.fixture
+def stopped(cluster):
+    """Stops both processes of n1; continued in any case, lest heal() waits for one that cannot answer."""
+    pids = []
+
+    def do():
+        pids.extend(processes(cluster.node("n1")))
+        stop(pids)
+        return pids
+
+    yield do
+    for pid in pids:
+        if procs.alive(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def fenced_and_recovered(cluster, before, key):
+    """The slot's life is over on disk, its key is gone, and one of the others did it."""
+    done = [volume(cluster.node(name))["recovery"] for name in ("n2", "n3")]
+    assert (before["slot"], before["incarnation"]) in [(r["slot"], r["incarnation"]) for r in done if r]
+    assert slot(cluster.node("n2"), before["slot"])["state"] == "clean"
+    witness = cluster.node("n3").run(["lun-witness", cluster.lun, "keys"], timeout=20).stdout
+    assert key not in witness
+
+
+def rejoins_by_itself(cluster, pids):
+    """csvlockd is in the group again, the same two processes; its volume knows that it was fenced."""
+    node = cluster.node("n1")
+    for name in ("n1", "n2", "n3"):
+        cluster.wait_until(f"{name} to see three members",
+                           lambda n=name: in_group(cluster.node(n)) == {"n1", "n2", "n3"}, 20)
+    assert processes(node) == tuple(pids)
+    cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 20)
+    with Agent(node) as agent:
+        assert errno_of(agent.call, "listdir", MOUNT_POINT) == errno.EIO
+
+
+def mounted_again(cluster, before):
+    node = cluster.node("n1")
+    node.run(["csvadm", "umount", MOUNT_POINT])
+    csvfs.mount(node, cluster.lun)
+    csvfs.wait_online(node)
+    now = volume(node)
+    assert (now["slot"], now["incarnation"]) != (before["slot"], before["incarnation"])
+    node.run(["ls", MOUNT_POINT])
+
+
+def test_both_stopped(cluster, place, load, stopped):
+    """The others evict it and go on with what it had; nothing that it acknowledged is lost."""
+    node = cluster.node("n1")
+    before = volume(node)
+    key = slot(node, before["slot"])["pr_key"]
+    with Agent(cluster.node("n2"), seconds=GO_ON_S) as second, Agent(cluster.node("n3"), seconds=GO_ON_S) as third:
+        third.call("mkdir", f"{place}/before")
+        pids = stopped()
+        begin = time.monotonic()
+        second.call("mkdir", f"{place}/files/after")  # its lock is n1's, who will not give it up
+        assert time.monotonic() - begin > SHORT_S     # else nothing was to be waited for
+        third.call("mkdir", f"{place}/files/after/that")
+        assert time.monotonic() - begin < GO_ON_S
+        assert in_group(cluster.node("n2")) == {"n2", "n3"}
+        fenced_and_recovered(cluster, before, key)
+        last = [recorder.acked() for recorder in load]
+        assert second.lost("files", f"{place}/files", last[1]) == []
+        assert third.lost("image", f"{place}/disk.img", last[0]) == []
+        third.open("disk", f"{place}/disk.img", "O_RDWR")
+    assert all(procs.state_of(pid) in procs.STOPPED for pid in pids)
+    send_all(pids, signal.SIGCONT)
+    rejoins_by_itself(cluster, pids)
+    mounted_again(cluster, before)
+
+
+def test_configuration_changes_meanwhile(cluster, place, stopped):
+    """A third csvlockd is restarted: the view that this needs forms without the one that hangs."""
+    first, third = cluster.node("n1"), cluster.node("n3")
+    before, others = volume(first), volume(third)
+    pids = stopped()
+    old = processes(third)
+    os.kill(old[0], signal.SIGKILL)
+    wait_until("csvlockd of n3 to be gone", lambda: not any(procs.alive(pid) for pid in old), 10)
+    begin = time.monotonic()
+    csvfs.begin_lockd(third)
+    csvfs.wait_lockd(third)
+    with Agent(third, seconds=GO_ON_S) as agent:
+        agent.call("mkdir", f"{place}/after")
+    assert time.monotonic() - begin < GO_ON_S
+    now = volume(third)
+    assert (now["slot"], now["incarnation"]) == (others["slot"], others["incarnation"])
+    cluster.wait_until("n1's slot to be recovered",
+                       lambda: slot(third, before["slot"])["state"] == "clean", GO_ON_S)
+    send_all(pids, signal.SIGCONT)
+    rejoins_by_itself(cluster, pids)
+    mounted_again(cluster, before)
+
+
+def test_child_stopped(cluster, place, load):
+    """The supervisor starts another one; the mount re-attaches, and its writers never notice."""
+    node = cluster.node("n1")
+    before = volume(node)
+    parent, child = processes(node)
+    stop([child])
+    wait_until("the supervisor to end it", lambda: not procs.alive(child), 15)
+    wait_until("another csvlockd", lambda: len(processes(node)) == 2 and processes(node)[1] != child, 10)
+    cluster.wait_until("three members", lambda: in_group(cluster.node("n2")) == {"n1", "n2", "n3"}, 20)
+    csvfs.wait_online(node)
+    now = volume(node)
+    assert processes(node)[0] == parent
+    assert (now["slot"], now["incarnation"]) == (before["slot"], before["incarnation"])
+    for recorder in load:
+        recorder.wait_more(RECORDS)
+    with Agent(cluster.node("n2")) as other:
+        assert errno_of(other.open, "disk", f"{place}/disk.img", "O_RDWR") == errno.EBUSY
+        other.call("mkdir", f"{place}/meanwhile")
+    last = [recorder.acked() for recorder in load]
+    assert min(last) >= 2 * RECORDS - 1
+    with Agent(cluster.node("n3")) as other:
+        assert other.lost("files", f"{place}/files", last[1]) == []
+    assert "hung for 5000 ms: killed" in (node.dir / "csvlockd.log").read_text(encoding="utf-8")
