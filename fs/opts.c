@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATH_TIMEOUT_MS 120000u
+#include "csv/timeouts.h"
 
 static enum csv_err lock_option(struct csv_mount_opts *o, const char *value, struct csv_why *why)
 {
@@ -93,7 +93,7 @@ enum csv_err csv_opts_parse(int argc, char **argv, struct csv_mount_opts *o, str
 	enum csv_err err = CSV_OK;
 	int c;
 
-	*o = (struct csv_mount_opts){ .lock = CSV_MOUNT_AUTO, .path_timeout_ms = PATH_TIMEOUT_MS };
+	*o = (struct csv_mount_opts){ .lock = CSV_MOUNT_AUTO, .path_timeout_ms = CSV_PATH_MS };
 	o->run_dir = getenv("CSV_RUN_DIR");
 	gethostname(o->node, sizeof(o->node) - 1);
 	while (err == CSV_OK && (c = getopt(argc, argv, "o:f")) != -1) {

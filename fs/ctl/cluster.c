@@ -21,13 +21,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csv/timeouts.h"
 #include "fs/ctl/link.h"
 #include "fs/lock/cache.h"
 #include "fs/lock/lease.h"
 #include "lib/log.h"
 
-#define MOUNT_WAIT_MS 60000 /* another node mounts, or recovers */
-#define ANSWER_MS 30000
 #define REGISTER_TRIES 20u
 #define REGISTER_PAUSE_MS 250
 #define LOOKS_MAX 100u
@@ -219,7 +218,7 @@ static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct
 	enum csv_err err;
 
 	fill_slot(&msg.slot, s);
-	err = csv_link_call(link_of(m), &msg, ANSWER_MS);
+	err = csv_link_call(link_of(m), &msg, CSV_FS_ANSWER_MS);
 	if (!err && msg.type == CSV_MSG_ERROR)
 		err = (enum csv_err)msg.err;
 	return err ? csv_fail(why, err, "see csvlockd's log", "csvlockd does not accept slot %u: %s", s->slot,
@@ -244,7 +243,7 @@ static enum csv_err tell_dirty(struct csv_link *l, const struct csv_slot *s)
 	enum csv_err err;
 
 	fill_slot(&msg.slot, s);
-	err = csv_link_call(l, &msg, ANSWER_MS);
+	err = csv_link_call(l, &msg, CSV_FS_ANSWER_MS);
 	return err == CSV_OK && msg.type == CSV_MSG_ERROR ? (enum csv_err)msg.err : err;
 }
 
@@ -290,7 +289,7 @@ static enum csv_err recover_dirty(struct csv_link *l, struct csv_why *why)
 			poll(NULL, 0, LOOK_PAUSE_MS);
 		err = csv_link_tell_dirty(l, &found, why);
 		if (!err)
-			err = csv_link_wait_view(l, nobody_out, NULL, MOUNT_WAIT_MS);
+			err = csv_link_wait_view(l, nobody_out, NULL, CSV_FS_MOUNT_MS);
 	}
 	return !err && found ? CSV_TIMEOUT : err;
 }
@@ -306,7 +305,7 @@ static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
 	if (err)
 		return err;
 	/* Who has recovered the slot may have its lock in his cache, and gives it up when asked. */
-	err = take(l, csv_res(CSV_RES_SLOT, s.slot), ANSWER_MS);
+	err = take(l, csv_res(CSV_RES_SLOT, s.slot), CSV_FS_ANSWER_MS);
 	if (err)
 		return csv_fail(why, err, "mount again", "the lock of slot %u cannot be had: %s", s.slot,
 				csv_err_text(err));
@@ -328,12 +327,12 @@ static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
 	struct csv_link *l = link_of(m);
 	enum csv_err err;
 
-	err = take(l, csv_res(CSV_RES_MOUNT, 0), MOUNT_WAIT_MS);
+	err = take(l, csv_res(CSV_RES_MOUNT, 0), CSV_FS_MOUNT_MS);
 	if (err)
 		return csv_fail(why, err, "see csvlockd's log: who holds `mount`, who is being recovered",
 				"no turn to mount: %s", csv_err_text(err));
 	l->has_mount_lock = true;
-	err = csv_link_wait_view(l, any_view, NULL, ANSWER_MS);
+	err = csv_link_wait_view(l, any_view, NULL, CSV_FS_ANSWER_MS);
 	if (!err)
 		err = take_slot(m, why);
 	if (!err)
@@ -429,7 +428,7 @@ static void left(struct csv_mount *m, bool clean)
 		mark_clean(m);
 		m->dev->ops->set_guard(m->dev, NULL);
 		m->dev->ops->pr_register(m->dev, 0);
-		if (csv_link_call(l, &msg, ANSWER_MS))
+		if (csv_link_call(l, &msg, CSV_FS_ANSWER_MS))
 			csv_warn("csvlockd did not take the unmount; it will look at the slot itself");
 	} else {
 		m->dev->ops->set_guard(m->dev, NULL);

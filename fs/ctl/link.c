@@ -6,13 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "csv/timeouts.h"
 #include "fs/lock/cache.h"
 #include "fs/lock/handoff.h"
 #include "fs/lock/vm.h"
 #include "lib/log.h"
-
-/* How long csvlockd may take to say WELCOME. */
-#define HELLO_MS 5000
 
 /* ---- what runs in the worker ---------------------------------------------------------- */
 
@@ -528,7 +526,7 @@ enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **out, struct cs
 	if (!err)
 		err = csv_workq_new(1, &l->adopter);
 	if (!err)
-		err = csv_client_open(m->opts.run_dir, &hello, HELLO_MS, &l->client, &l->welcome, why);
+		err = csv_client_open(m->opts.run_dir, &hello, CSV_FS_HELLO_MS, &l->client, &l->welcome, why);
 	if (!err && !l->welcome.quorate)
 		err = csv_fail(why, CSV_NOQUORUM, "start csvlockd and corosync on more nodes",
 			       "the cluster has no quorum");

@@ -7,17 +7,12 @@
 #include <poll.h>
 #include <string.h>
 
+#include "csv/timeouts.h"
 #include "fs/ctl/link.h"
 #include "fs/handoff.h"
 #include "fs/lock/cache.h"
 #include "fs/lock/handoff.h"
 #include "lib/log.h"
-
-#define TRY_MS 100
-#define HELLO_MS 5000
-#define ATTACH_MS 30000
-/* Longer than csvlockd's re-attach time: who comes later is told that he is out. */
-#define GIVE_UP_MS 60000
 
 static void declare_lock(void *arg, struct csv_res res, enum csv_mode mode)
 {
@@ -37,7 +32,7 @@ static enum csv_err connect_again(struct csv_link *l)
 	enum csv_err err;
 
 	csv_link_hello(l->m, &hello);
-	err = csv_client_open(l->m->opts.run_dir, &hello, HELLO_MS, &fresh, &l->welcome, NULL);
+	err = csv_client_open(l->m->opts.run_dir, &hello, CSV_FS_HELLO_MS, &fresh, &l->welcome, NULL);
 	if (err)
 		return err;
 	pthread_mutex_lock(&l->lock);
@@ -97,10 +92,10 @@ static bool is_leaving(struct csv_link *l)
 /* False: the mount ends before there was a csvlockd. */
 static bool find_again(struct csv_link *l)
 {
-	for (unsigned waited = 0; !is_leaving(l); waited += TRY_MS) {
-		if (waited == GIVE_UP_MS)
+	for (unsigned waited = 0; !is_leaving(l); waited += CSV_FS_TRY_MS) {
+		if (waited == CSV_FS_GIVE_UP_MS)
 			csv_fs_withdraw(&l->m->fs, CSV_NOTCONN, "csvlockd did not come back");
-		poll(NULL, 0, TRY_MS);
+		poll(NULL, 0, CSV_FS_TRY_MS);
 		if (connect_again(l) == CSV_OK)
 			return true;
 	}
@@ -138,7 +133,7 @@ void csv_link_lost(struct csv_link *l)
 	}
 	err = declare(l);
 	if (!err)
-		err = csv_link_wait_view(l, in_view, m, ATTACH_MS);
+		err = csv_link_wait_view(l, in_view, m, CSV_FS_ATTACH_MS);
 	if (err == CSV_NOTCONN)
 		return; /* lost once more: that is told by itself */
 	if (err) {

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "csv/timeouts.h"
 #include "fs/lock/gate.h"
 
 struct gate {
@@ -92,7 +93,7 @@ static void wake_all(struct csv_list *list)
 static bool late(const struct csv_gates *g, const struct gate *x)
 {
 	return x->mode == CSV_GATE_ARMED && x->first_ns &&
-	       g->fs->env->mono_ns(g->fs->env) - x->first_ns > CSV_GATE_ARMED_MS * 1000000ull;
+	       g->fs->env->mono_ns(g->fs->env) - x->first_ns > CSV_HANDOFF_MS * 1000000ull;
 }
 
 /* mutex held. OK: let it in. */

@@ -15,11 +15,9 @@
 
 #include "fs/lock/hold.h"
 
-#define CSV_GATE_ARMED_MS 30000u /* handoff_timeout: how long an armed handle's write waits */
-
 enum csv_gate_mode {
 	CSV_GATE_OPEN,	 /* no gate: everything goes */
-	CSV_GATE_ARMED,	 /* reads go, writes wait, CSV_GATE_ARMED_MS at most: then BUSY */
+	CSV_GATE_ARMED,	 /* reads go, writes wait, CSV_HANDOFF_MS at most: then BUSY */
 	CSV_GATE_PARKED, /* everything waits, for as long as it takes */
 	CSV_GATE_RUN,	 /* everything goes, but the first write asks for the run mark and waits for it */
 };

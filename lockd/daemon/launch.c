@@ -23,7 +23,6 @@
 #include "lockd/daemon/handoff.h"
 
 #define DEFINITION_MAX (1u << 20)
-#define LAUNCH_MS 30000u /* a hook that takes longer is ended */
 #define OUTPUT_MAX 4096u
 #define MISMATCH 120 /* exit codes of the child before it is the hook */
 #define UNREADABLE 121
@@ -332,7 +331,8 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 		answer(l, CSV_NOMEM, "vm-launch cannot be started");
 	} else {
 		qb_loop_poll_add(d->loop, QB_LOOP_MED, l->fd, POLLIN, l, on_output);
-		l->timing = !qb_loop_timer_add(d->loop, QB_LOOP_MED, LAUNCH_MS * CSV_NS_PER_MS, l, on_late, &l->timer);
+		l->timing =
+		    !qb_loop_timer_add(d->loop, QB_LOOP_MED, CSV_LAUNCH_MS * CSV_NS_PER_MS, l, on_late, &l->timer);
 		return;
 	}
 	forget(l);
