@@ -10,16 +10,23 @@
  *	                                    everything, and the registered nothing
  *	2. PREEMPT of our own key           gives the reservation its type; others' keys stand
  *
+ * Two hosts that fence each other may both become the maker before the PREEMPT of one removes the other, and leave the
+ * freed memory of the loser.  If they are the only ones that are registered, the fence is a PREEMPT of key 0 instead,
+ *which removes all others and makes its sender the maker at once (iscsi_pr.c).  With more of them quorum lets one fence
+ *at a time; becoming the maker once more after the PREEMPT mends what a mounter's did, as long as the memory says
+ *type 7.
+ *
  * Step 1 is refused while a registration of a lost session of ours, with the same key, stands before ours: 2 removes
  * it (and frees the maker's, if it is that one, until 1 is done), and 1 is tried again.  Who is not registered is
- *refused all the while, whatever the freed memory says.  Other targets never see this: a move to the own nexus is
- *against SPC-4 5.12.8.
+ * refused all the while, whatever the freed memory says.  Other targets never see this: a move to the own nexus is
+ * against SPC-4 5.12.8.
  */
 #include <string.h>
 
 #include "lib/iscsi_impl.h"
 
 #define CDB_LEN 10
+#define ATTENTIONS_MAX 10
 #define HEADER_LEN 24	  /* SPC-4 table 228: keys, flags, port, length of the TransportID */
 #define TRANSPORT_MAX 300 /* as long as tgtd compares */
 
@@ -46,7 +53,8 @@ static size_t transport_id(const struct iscsi_dev *d, uint8_t *id)
 	return len;
 }
 
-static enum iscsi_pr_answer move_to_self(struct iscsi_dev *d, uint64_t key)
+/* *again: a unit attention came instead of the answer. */
+static enum iscsi_pr_answer move_once(struct iscsi_dev *d, uint64_t key, bool *again)
 {
 	uint8_t param[HEADER_LEN + TRANSPORT_MAX] = { 0 }, cdb[CDB_LEN] = { SCSI_OPCODE_PERSISTENT_RESERVE_OUT,
 									    SCSI_PERSISTENT_RESERVE_REGISTER_AND_MOVE };
@@ -56,6 +64,7 @@ static enum iscsi_pr_answer move_to_self(struct iscsi_dev *d, uint64_t key)
 	enum iscsi_pr_answer r;
 	struct scsi_task *task;
 
+	*again = false;
 	if (!d->up)
 		return ISCSI_PR_LOST;
 	scsi_set_uint64(param, key);
@@ -69,8 +78,19 @@ static enum iscsi_pr_answer move_to_self(struct iscsi_dev *d, uint64_t key)
 	}
 	if (!csv_iscsi_call_wait(&call, task))
 		return ISCSI_PR_LOST;
+	*again = csv_iscsi_call_again(&call);
 	r = csv_iscsi_pr_answer(&call);
 	csv_iscsi_call_free(&call);
+	return r;
+}
+
+static enum iscsi_pr_answer move_to_self(struct iscsi_dev *d, uint64_t key)
+{
+	enum iscsi_pr_answer r = ISCSI_PR_ERROR;
+	bool again = true;
+
+	for (int i = 0; i < ATTENTIONS_MAX && again; i++)
+		r = move_once(d, key, &again);
 	return r;
 }
 

@@ -244,13 +244,65 @@ static enum csv_err look_for_keys(struct iscsi_dev *d, uint64_t key, uint64_t vi
 	return err;
 }
 
-static enum iscsi_pr_answer preempt(struct iscsi_dev *d, const struct iscsi_ctl *ctl)
+/* Nobody is registered but we and the victim. */
+static bool only_two(struct iscsi_dev *d, const struct iscsi_ctl *ctl)
 {
-	enum iscsi_pr_answer r = d->tgtd ? csv_iscsi_become_holder(d, ctl->type, ctl->key) : ISCSI_PR_OK;
+	uint64_t *keys;
+	uint32_t generation;
+	unsigned n;
+	bool two;
 
+	if (read_keys(d, &keys, &n, &generation) != CSV_OK)
+		return false;
+	two = contains(keys, n, ctl->key);
+	for (unsigned i = 0; i < n; i++)
+		two &= keys[i] == ctl->key || keys[i] == ctl->victim;
+	free(keys);
+	return two;
+}
+
+/* tgtd: it must remember us as the reservation's maker, whatever the victim does meanwhile (iscsi_holder.c). */
+static enum iscsi_pr_answer preempt_tgtd(struct iscsi_dev *d, const struct iscsi_ctl *ctl)
+{
+	enum iscsi_pr_answer r = ISCSI_PR_REFUSED;
+
+	/* In a duel: all other registrations go, and we become the maker, in one step. */
+	if (only_two(d, ctl))
+		r = csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, 0);
+	if (r != ISCSI_PR_REFUSED)
+		return r;
+	r = csv_iscsi_become_holder(d, ctl->type, ctl->key);
 	if (r != ISCSI_PR_OK && r != ISCSI_PR_REFUSED)
 		return r;
-	return csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
+	r = csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
+	if (r == ISCSI_PR_OK && csv_iscsi_become_holder(d, ctl->type, ctl->key) == ISCSI_PR_LOST)
+		return ISCSI_PR_LOST;
+	return r;
+}
+
+/*
+ * One attempt.  *gone: the victim's key is.  CONFLICT: our own is.
+ *
+ * The reservation comes first (F1): after a restart of the target it may be that nobody has made it again, and then a
+ * victim without a key may write.  RESERVE is GOOD for any registered host while one of the same type stands.
+ */
+static enum csv_err remove_key(struct iscsi_dev *d, struct iscsi_ctl *ctl, bool *gone)
+{
+	enum iscsi_pr_answer r = csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_RESERVE, ctl->type, ctl->key, 0);
+
+	if (r == ISCSI_PR_OK)
+		d->pr_type = ctl->type;
+	else if (r != ISCSI_PR_CONFLICT)
+		return to_err(r);
+	r = csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT, ctl->type, ctl->key, ctl->victim);
+	ctl->aborted = r == ISCSI_PR_OK;
+	if (r == ISCSI_PR_REFUSED)
+		r = d->tgtd ? preempt_tgtd(d, ctl)
+			    : csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT, ctl->type, ctl->key, ctl->victim);
+	if (r != ISCSI_PR_OK && r != ISCSI_PR_CONFLICT)
+		return to_err(r);
+	/* Whatever the target has answered: the key must be gone and ours must stand (F1, F5). */
+	return look_for_keys(d, ctl->key, ctl->victim, gone);
 }
 
 /*
@@ -258,26 +310,24 @@ static enum iscsi_pr_answer preempt(struct iscsi_dev *d, const struct iscsi_ctl 
  * is refused, PREEMPT does the first half and the reset, with its answer, the second;
  * so too where the victim's key was gone before we came (an earlier attempt, perhaps,
  * whose answer was lost).
+ *
+ * Both keys may stand after a conflict: another host is fencing at the moment.  Then again.
  */
 static enum csv_err fence(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 {
-	enum iscsi_pr_answer r =
-	    csv_iscsi_pr_out(d, SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT, ctl->type, ctl->key, ctl->victim);
 	enum csv_err err;
-	bool gone = false;
+	bool gone;
 
-	ctl->aborted = r == ISCSI_PR_OK;
-	if (r == ISCSI_PR_REFUSED)
-		r = preempt(d, ctl);
-	if (r != ISCSI_PR_OK && r != ISCSI_PR_CONFLICT)
-		return to_err(r);
-	/* Whatever the target has answered: the key must be gone and ours must stand (F1, F5). */
-	err = look_for_keys(d, ctl->key, ctl->victim, &gone);
-	if (err != CSV_OK)
-		return err;
-	if (!gone)
-		return CSV_CONFLICT;
-	return ctl->aborted ? CSV_OK : lun_reset(d);
+	for (int i = 0; i < TRIES; i++) {
+		gone = false;
+		err = remove_key(d, ctl, &gone);
+		if (err != CSV_OK)
+			return err;
+		if (gone)
+			return ctl->aborted ? CSV_OK : lun_reset(d);
+		csv_iscsi_pump(d, 50);
+	}
+	return CSV_CONFLICT;
 }
 
 bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl)

@@ -91,24 +91,34 @@ static void mark_slot(struct csv_bdev *dev, uint64_t slot, char c)
 	assert_int_equal(csv_bdev_write(dev, slot * BLOCK, buf, BLOCK, CSV_IO_FUA), CSV_OK);
 }
 
-static void node_open(struct node *n, uint64_t key, unsigned path_timeout_ms)
+static void node_register(struct node *n, uint64_t key)
 {
-	struct csv_bdev_guard guard = {
-		.slot_block = key,
-		.pr_key = key,
-		.judge = judge,
-		.state = on_state,
-		.arg = n,
-		.path_timeout_ms = path_timeout_ms,
-	};
-
 	memset(n, 0, sizeof(*n));
 	n->key = key;
 	n->dev = open_lun(TGT_LUN);
 	assert_int_equal(n->dev->ops->pr_register(n->dev, key), CSV_OK);
 	assert_int_equal(n->dev->ops->pr_reserve(n->dev, key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG), CSV_OK);
 	mark_slot(n->dev, key, ALIVE);
+}
+
+static void node_guard(struct node *n, unsigned path_timeout_ms)
+{
+	struct csv_bdev_guard guard = {
+		.slot_block = n->key,
+		.pr_key = n->key,
+		.judge = judge,
+		.state = on_state,
+		.arg = n,
+		.path_timeout_ms = path_timeout_ms,
+	};
+
 	n->dev->ops->set_guard(n->dev, &guard);
+}
+
+static void node_open(struct node *n, uint64_t key, unsigned path_timeout_ms)
+{
+	node_register(n, key);
+	node_guard(n, path_timeout_ms);
 }
 
 static void node_close(struct node *n)
@@ -437,6 +447,22 @@ static void *outsider_writes(void *arg)
 	return NULL;
 }
 
+static void outsider_start(struct outsider *o, pthread_t *thread)
+{
+	o->dev = open_lun(TGT_LUN);
+	assert_int_equal(pthread_create(thread, NULL, outsider_writes, o), 0);
+}
+
+static void outsider_stop(struct outsider *o, pthread_t thread)
+{
+	o->stop = true;
+	pthread_join(thread, NULL);
+	print_message("%d writes of the outsider refused\n", (int)o->tried);
+	assert_true(o->tried > 100);
+	assert_int_equal(o->passed, 0);
+	csv_bdev_close(o->dev);
+}
+
 /*
  * However often one fences, whoever made the reservation: at no moment may a host that is not registered write, and
  * those that are may always (F1).
@@ -454,8 +480,7 @@ static void test_fences_leave_no_gap(void **state)
 	node_open(&b, 0xb, 5000); /* makes the reservation */
 	node_open(&a, 0xa, 5000);
 	node_open(&c, 0xc, 5000);
-	o.dev = open_lun(TGT_LUN);
-	assert_int_equal(pthread_create(&thread, NULL, outsider_writes, &o), 0);
+	outsider_start(&o, &thread);
 	assert_int_equal(a.dev->ops->pr_preempt(a.dev, 0xa, 0xb, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted), CSV_OK);
 	for (int i = 0; i < 100; i++) {
 		struct node *fencer = i % 2 ? &a : &c, *other = i % 2 ? &c : &a;
@@ -469,16 +494,121 @@ static void test_fences_leave_no_gap(void **state)
 		assert_int_equal(st.type, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
 		assert_true(has_key(&st, 0xa) && has_key(&st, 0xc) && !has_key(&st, 0xb));
 	}
-	o.stop = true;
-	pthread_join(thread, NULL);
-	print_message("%d writes of the outsider refused\n", (int)o.tried);
-	assert_true(o.tried > 100);
-	assert_int_equal(o.passed, 0);
-	csv_bdev_close(o.dev);
+	outsider_stop(&o, thread);
 	node_close(&a);
 	node_close(&c);
 	b.dev->ops->set_guard(b.dev, NULL);
 	csv_bdev_close(b.dev);
+}
+
+/* ---- two nodes fence each other (F5) ---- */
+
+#define DUELS 50
+
+struct duellist {
+	struct node n;
+	uint64_t victim;
+	pthread_barrier_t *start;
+	enum csv_err err;
+};
+
+static void *fences(void *arg)
+{
+	struct duellist *d = arg;
+	bool aborted;
+
+	pthread_barrier_wait(d->start);
+	d->err = d->n.dev->ops->pr_preempt(d->n.dev, d->n.key, d->victim, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted);
+	return NULL;
+}
+
+static void fight(struct duellist *a, struct duellist *b)
+{
+	pthread_barrier_t start;
+	pthread_t thread;
+
+	pthread_barrier_init(&start, NULL, 2);
+	a->start = b->start = &start;
+	assert_int_equal(pthread_create(&thread, NULL, fences, a), 0);
+	fences(b);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&start);
+}
+
+/*
+ * The winner marks the loser's slot, as a fence ends; then the one can write, the other cannot.  No guard before: a
+ * loser that is not marked yet would register again.
+ */
+static void check_duel(struct duellist *winner, struct duellist *loser)
+{
+	struct csv_pr_status st;
+	char buf[BLOCK];
+
+	assert_int_equal(winner->err, CSV_OK);
+	assert_int_equal(loser->err, CSV_CONFLICT);
+	assert_int_equal(winner->n.dev->ops->pr_status(winner->n.dev, &st), CSV_OK);
+	assert_true(has_key(&st, winner->n.key) && !has_key(&st, loser->n.key));
+	assert_int_equal(st.type, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+	mark_slot(winner->n.dev, loser->n.key, FENCED);
+	node_guard(&winner->n, 20000);
+	node_guard(&loser->n, 20000);
+	fill(buf, BLOCK, winner->n.key);
+	assert_int_equal(csv_bdev_write(winner->n.dev, 50 * BLOCK, buf, BLOCK, 0), CSV_OK);
+	assert_int_equal(csv_bdev_write(loser->n.dev, 50 * BLOCK, buf, BLOCK, 0), CSV_FENCED);
+}
+
+static void test_duel(void **state)
+{
+	struct duellist a = { .victim = 0xb }, b = { .victim = 0xa };
+	struct outsider o = { 0 };
+	pthread_t thread;
+	int wins = 0;
+
+	NEEDS_TGT();
+	node_register(&a.n, 0xa);
+	node_register(&b.n, 0xb);
+	outsider_start(&o, &thread);
+	for (int i = 0; i < DUELS; i++) {
+		struct duellist *loser, *winner;
+
+		fight(&a, &b);
+		loser = a.err ? &a : &b;
+		wins += loser == &b;
+		check_duel(a.err ? &b : &a, loser);
+		/* Anew, one after the other: with nobody registered the outsider may write. */
+		node_close(&loser->n);
+		node_register(&loser->n, loser->n.key);
+		winner = loser == &a ? &b : &a;
+		node_close(&winner->n);
+		node_register(&winner->n, winner->n.key);
+	}
+	print_message("the first won %d of %d\n", wins, DUELS);
+	outsider_stop(&o, thread);
+	node_close(&a.n);
+	node_close(&b.n);
+}
+
+/* Nobody has made the reservation, as after a restart of the target: the fence does, before it removes the key (F1). */
+static void test_fence_reserves(void **state)
+{
+	struct csv_pr_status st;
+	struct csv_bdev *a, *b;
+	char buf[BLOCK] = { 0 };
+	bool aborted;
+
+	NEEDS_TGT();
+	tgt_disguise();
+	a = open_lun(TGT_LUN);
+	b = open_lun(TGT_LUN);
+	assert_int_equal(a->ops->pr_register(a, 0xa), CSV_OK);
+	assert_int_equal(b->ops->pr_register(b, 0xb), CSV_OK);
+	assert_int_equal(b->ops->pr_preempt(b, 0xb, 0xa, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted), CSV_OK);
+	assert_int_equal(b->ops->pr_status(b, &st), CSV_OK);
+	assert_int_equal(st.type, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+	assert_true(st.nkeys == 1 && has_key(&st, 0xb));
+	assert_int_equal(csv_bdev_write(b, 0, buf, BLOCK, 0), CSV_OK);
+	csv_bdev_close(b);
+	csv_bdev_close(a);
 }
 
 /* A conflict that is no fence: the key was removed, but the slot says alive. The node comes back by itself. */
@@ -786,7 +916,8 @@ int main(void)
 		WITH_TGT(test_fences_leave_no_gap),   WITH_TGT(test_frozen_target),
 		WITH_TGT(test_frozen_and_fenced),     WITH_TGT(test_path_timeout),
 		WITH_TGT(test_no_return_after_guard), WITH_TGT(test_tool_restart),
-		WITH_TGT(test_reset_under_load),
+		WITH_TGT(test_reset_under_load),      WITH_TGT(test_duel),
+		WITH_TGT(test_fence_reserves),	     
 	};
 	int failed;
 

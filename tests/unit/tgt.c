@@ -95,6 +95,11 @@ void tgt_start(void)
 	assert_int_equal(run(ADM "--op bind --mode target --tid 1 -I ALL"), 0);
 }
 
+void tgt_disguise(void)
+{
+	assert_int_equal(run(ADM "--op update --mode logicalunit --tid 1 --lun 1 --params vendor_id=OTHER"), 0);
+}
+
 void tgt_kill(void)
 {
 	if (pid <= 0)

@@ -13,6 +13,8 @@
 bool tgt_enter(uint64_t image_size);
 /* Starts tgtd and makes its target; returns when it answers. */
 void tgt_start(void);
+/* The LUN gives another vendor from here on: csvfs does not know tgtd by it, and treats it like any target. */
+void tgt_disguise(void);
 /* SIGKILL: sessions and registrations are lost, what was acknowledged is in the image. */
 void tgt_kill(void);
 void tgt_freeze(void);
