@@ -226,14 +226,16 @@ static bool settle(struct iscsi_dev *d, enum verified v)
 /*
  * Without a guard the device is a tool's, which is alone on the volume: it reconnects
  * and sends again.  After a guard has been taken away (clean unmount) nothing that is
- * still held may be sent: others may own the blocks by then.
+ * still held may be sent: others may own the blocks by then.  Nor before there is one, once a
+ * key was registered: a mounter whose slot block waits here may have lost its turn meanwhile,
+ * and with the key it has lost what would have refused it.
  */
 static bool may_return(struct iscsi_dev *d)
 {
 	bool may;
 
 	pthread_mutex_lock(&d->lock);
-	may = d->has_guard || !d->had_guard;
+	may = d->has_guard || (!d->had_guard && !d->registered);
 	pthread_mutex_unlock(&d->lock);
 	return may;
 }
@@ -246,7 +248,7 @@ void csv_iscsi_come_back(struct iscsi_dev *d)
 
 	d->check = false; /* the way back includes it */
 	if (!may_return(d)) {
-		die(d, CSV_PATH_FAILED, "session lost after the volume was given up");
+		die(d, CSV_PATH_FAILED, "session lost while the volume was being mounted or unmounted");
 		return;
 	}
 	snprintf(reason, sizeof(reason), "%s", d->reason);

@@ -134,6 +134,7 @@ struct iscsi_dev {
 	char login_error[160];
 	enum csv_path_state state;
 	enum csv_pr_type pr_type;   /* what pr_reserve() took */
+	bool registered;            /* pr_register() gave a key: no way back without a guard */
 	struct csv_list queue, retry, inflight;
 	unsigned ninflight;
 	uint32_t max_transfer;      /* bytes */

@@ -335,6 +335,8 @@ bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 	switch (ctl->op) {
 	case ISCSI_CTL_REGISTER:
 		ctl->err = csv_iscsi_pr_register(d, ctl->key);
+		if (ctl->err == CSV_OK)
+			d->registered = ctl->key != 0;
 		break;
 	case ISCSI_CTL_RESERVE:
 		ctl->err = csv_iscsi_pr_reserve(d, ctl->key, ctl->type);

@@ -832,6 +832,21 @@ static void test_no_return_after_guard(void **state)
 	csv_bdev_close(a.dev);
 }
 
+/* A mounter that has registered and has no guard yet: nothing held may be sent without its key. */
+static void test_no_return_before_guard(void **state)
+{
+	char buf[BLOCK] = { 0 };
+	struct csv_bdev *dev;
+
+	NEEDS_TGT();
+	dev = open_lun(TGT_LUN);
+	assert_int_equal(dev->ops->pr_register(dev, 0xa), CSV_OK);
+	tgt_kill();
+	tgt_start();
+	assert_int_equal(csv_bdev_write(dev, 0, buf, BLOCK, 0), CSV_UNREACH);
+	csv_bdev_close(dev);
+}
+
 /* A tool without a guard just goes on. */
 static void test_tool_restart(void **state)
 {
@@ -917,7 +932,7 @@ int main(void)
 		WITH_TGT(test_frozen_and_fenced),     WITH_TGT(test_path_timeout),
 		WITH_TGT(test_no_return_after_guard), WITH_TGT(test_tool_restart),
 		WITH_TGT(test_reset_under_load),      WITH_TGT(test_duel),
-		WITH_TGT(test_fence_reserves),	     
+		WITH_TGT(test_fence_reserves),	      WITH_TGT(test_no_return_before_guard),
 	};
 	int failed;
 
