@@ -3,10 +3,12 @@
  * The mount in a cluster, step by step; who crashes after any of them leaves a state that the next mounter mends:
  *
  *	1. csvlockd: connected, same cluster, quorum; `mount` EX: one node at a time from here on
- *	2. a slot that is clean on disk and that nobody has in csvlockd's ordered view (J8); slot.N EX
+ *	2. a slot that is clean on disk and that nobody has in csvlockd's ordered view (J8).  If there is none and
+ *nobody lives, any slot: it is recovered after 3
  *	3. our key of the slot's next incarnation registered, reservation of type 7 made sure of (F1): from here on
- *	   we may write, and can be kept from it
- *	4. slot block: live, incarnation + 1; read again: what is there is ours
+ *	   we may write, and can be kept from it; then slot.N EX
+ *	4. slot block: live, next incarnation; keys of mounters that are out removed; read again: what is there is ours
+ *	   (slot.c)
  *	5. the device's way back is guarded by that slot block (F2)
  *	6. ATTACH: all csvlockds know that the slot lives, so none of them forgets to fence it
  *	7. DIRTY for each other slot that is neither clean nor in the view: somebody of the living, maybe we, fences
@@ -14,7 +16,9 @@
  *	   Looked at again until nothing is found
  *	8. (opened) slot.N pinned, orphans of the replayed slots taken over, `mount` given up
  *
- * and at the end, if the journal could be emptied: slot block clean; the reservation made sure of, for it must outlive
+ * A mount that fails before 6 makes its slot clean again and removes its key.
+ *
+ * And at the end, if the journal could be emptied: slot block clean; the reservation made sure of, for it must outlive
  * our key (F1); key removed; DETACH.  Else nothing: the others find us gone and recover the slot.
  */
 #include <poll.h>
@@ -27,8 +31,6 @@
 #include "fs/lock/lease.h"
 #include "lib/log.h"
 
-#define REGISTER_TRIES 20u
-#define REGISTER_PAUSE_MS 250
 #define LOOKS_MAX 100u
 #define LOOK_PAUSE_MS 200
 
@@ -78,86 +80,111 @@ static bool free_in_view(struct csv_link *l, uint32_t n)
 	return yes;
 }
 
-/* The clean slot that was ours, else the first clean one. */
-static enum csv_err choose_slot(struct csv_mount *m, struct csv_slot *chosen, struct csv_why *why)
+struct choice {
+	struct csv_slot slot;
+	bool found;
+	bool deserted; /* it is not clean, and nobody lives to recover it */
+};
+
+/* A slot that was ours, else the first one; `any`: also one that is not clean. */
+static enum csv_err look_for_slot(struct csv_mount *m, bool any, struct choice *c, struct csv_why *why)
 {
 	struct csv_link *l = link_of(m);
 	struct csv_slot s;
-	enum csv_err err;
-	bool found = false;
 
+	c->found = false;
 	for (uint32_t n = 0; n < m->sb.slots; n++) {
-		err = csv_slot_read(m->dev, &m->sb, n, &s, why);
+		enum csv_err err = csv_slot_read(m->dev, &m->sb, n, &s, why);
+
 		if (err)
 			return err;
-		if (s.state != CSV_SLOT_CLEAN || !free_in_view(l, n))
+		if (!any && (s.state != CSV_SLOT_CLEAN || !free_in_view(l, n)))
 			continue;
-		if (!found || (!strcmp(s.node, m->opts.node) && strcmp(chosen->node, m->opts.node)))
-			*chosen = s;
-		found = true;
+		if (!c->found || (!strcmp(s.node, m->opts.node) && strcmp(c->slot.node, m->opts.node)))
+			c->slot = s;
+		c->found = true;
 	}
-	return found ? CSV_OK
-		     : csv_fail(why, CSV_BUSY, "unmount it on another node", "all %u slots are in use", m->sb.slots);
+	return CSV_OK;
 }
 
-/* ---- 3. to 5. ------------------------------------------------------------------------------------ */
-
-static enum csv_err make_sure_of_reservation(struct csv_mount *m, uint64_t key)
+static bool somebody_lives(const struct csv_msg_view *v, void *arg)
 {
-	struct csv_pr_status st;
-	enum csv_err err = m->dev->ops->pr_status(m->dev, &st);
+	return v->live != 0;
+}
 
-	if (err == CSV_OK && st.type != CSV_PR_WRITE_EXCLUSIVE_ALL_REG)
-		err = m->dev->ops->pr_reserve(m->dev, key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+static bool nobody_out(const struct csv_msg_view *v, void *arg)
+{
+	return !v->out; /* frozen it stays until we, who have looked at the slot table, give up `mount` */
+}
+
+/* Whoever has a key may have lost his csvlockd only, and is given the time to declare himself. */
+static enum csv_err is_deserted(struct csv_mount *m, bool *yes)
+{
+	struct csv_link *l = link_of(m);
+	struct csv_pr_status st;
+	enum csv_err err = csv_link_wait_view(l, somebody_lives, NULL, 0);
+
+	*yes = false;
+	if (err != CSV_TIMEOUT)
+		return err;
+	if (!m->dev->ops->pr_status)
+		return CSV_NOTSUP;
+	err = m->dev->ops->pr_status(m->dev, &st);
+	if (err)
+		return err;
+	if (st.nkeys) {
+		csv_info("no slot is clean; waiting whether a mount comes back to csvlockd");
+		err = csv_link_wait_view(l, somebody_lives, NULL, CSV_FS_RETURN_MS);
+	}
+	*yes = !st.nkeys || err == CSV_TIMEOUT;
+	return err == CSV_TIMEOUT ? CSV_OK : err;
+}
+
+/*
+ * Looks again after each recovery: what was out then may have been an earlier life of a slot, and what csvlockd was
+ * told while it recovered that one it does not keep.
+ */
+static enum csv_err recover_dirty(struct csv_link *l, struct csv_why *why)
+{
+	unsigned found = 1;
+	enum csv_err err = CSV_OK;
+
+	for (unsigned looks = 0; !err && found && looks < LOOKS_MAX; looks++) {
+		if (looks > 1)
+			poll(NULL, 0, LOOK_PAUSE_MS);
+		err = csv_link_tell_dirty(l, &found, why);
+		if (!err)
+			err = csv_link_wait_view(l, nobody_out, NULL, CSV_FS_MOUNT_MS);
+	}
+	return !err && found ? CSV_TIMEOUT : err;
+}
+
+/* If somebody lives he recovers what is dirty; he may not know of it: a mounter may have died before its ATTACH. */
+static enum csv_err none_clean(struct csv_mount *m, struct choice *c, struct csv_why *why)
+{
+	struct csv_link *l = link_of(m);
+	enum csv_err err = is_deserted(m, &c->deserted);
+
+	if (err || c->deserted)
+		return err ? err : look_for_slot(m, true, c, why);
+	err = recover_dirty(l, why);
+	return err ? err : look_for_slot(m, false, c, why);
+}
+
+static enum csv_err choose_slot(struct csv_mount *m, struct choice *c, struct csv_why *why)
+{
+	enum csv_err err;
+
+	*c = (struct choice){ 0 };
+	err = look_for_slot(m, false, c, why);
+	if (!err && !c->found)
+		err = none_clean(m, c, why);
+	if (!err && !c->found)
+		return csv_fail(why, CSV_BUSY, "unmount it on another node", "all %u slots are in use", m->sb.slots);
 	return err;
 }
 
-static enum csv_err register_key(struct csv_mount *m, uint64_t key, struct csv_why *why)
-{
-	enum csv_err err;
-
-	if (!m->dev->ops->pr_register)
-		return csv_fail(why, CSV_NOTSUP, "use a LUN with persistent reservations, or lock=local",
-				"%s has no SCSI-3 persistent reservations", m->opts.lun);
-	/*
-	 * A target that is still ending this host's former session may take the new registration for the old one's and
-	 * drop it: so again for a moment.
-	 */
-	for (unsigned tries = 0; tries < REGISTER_TRIES; tries++) {
-		err = m->dev->ops->pr_register(m->dev, key);
-		if (!err)
-			err = make_sure_of_reservation(m, key);
-		if (err != CSV_CONFLICT)
-			break;
-		poll(NULL, 0, REGISTER_PAUSE_MS);
-	}
-	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
-			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
-		   : CSV_OK;
-}
-
-static enum csv_err write_live(struct csv_mount *m, struct csv_slot *s, struct csv_why *why)
-{
-	struct csv_slot back;
-	enum csv_err err;
-	uint32_t nsec;
-	int64_t sec;
-
-	m->env->wall(m->env, &sec, &nsec);
-	s->state = CSV_SLOT_LIVE;
-	s->incarnation++;
-	s->nodeid = m->nodeid;
-	s->pr_key = csv_slot_pr_key(s->slot, s->incarnation);
-	s->mounted_sec = (uint64_t)sec;
-	s->fenced_by = CSV_SLOT_NONE;
-	snprintf(s->node, sizeof(s->node), "%s", m->opts.node);
-	err = csv_slot_write(m->dev, &m->sb, s);
-	if (!err)
-		err = csv_slot_read(m->dev, &m->sb, s->slot, &back, why);
-	if (!err && (back.state != CSV_SLOT_LIVE || back.incarnation != s->incarnation || back.pr_key != s->pr_key))
-		err = CSV_FENCED;
-	return err ? csv_fail(why, err, "mount again", "slot %u cannot be taken", s->slot) : CSV_OK;
-}
+/* ---- 5. ------------------------------------------------------------------------------------ */
 
 static enum csv_slot_verdict judge(void *arg, const void *block)
 {
@@ -215,12 +242,16 @@ static void fill_slot(struct csv_msg_slot *to, const struct csv_slot *s)
 static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct csv_why *why)
 {
 	struct csv_msg msg = { .type = CSV_MSG_ATTACH };
+	struct csv_link *l = link_of(m);
 	enum csv_err err;
 
 	fill_slot(&msg.slot, s);
-	err = csv_link_call(link_of(m), &msg, CSV_FS_ANSWER_MS);
-	if (!err && msg.type == CSV_MSG_ERROR)
+	l->attach_asked = true;
+	err = csv_link_call(l, &msg, CSV_FS_ANSWER_MS);
+	if (!err && msg.type == CSV_MSG_ERROR) {
+		l->attach_asked = false;
 		err = (enum csv_err)msg.err;
+	}
 	return err ? csv_fail(why, err, "see csvlockd's log", "csvlockd does not accept slot %u: %s", s->slot,
 			      csv_err_text(err))
 		   : CSV_OK;
@@ -270,56 +301,35 @@ enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv
 	return CSV_OK;
 }
 
-static bool nobody_out(const struct csv_msg_view *v, void *arg)
-{
-	return !v->out; /* frozen it stays until we, who have looked at the slot table, give up `mount` */
-}
-
-/*
- * Looks again after each recovery: what was out then may have been an earlier life of a slot, and what csvlockd was
- * told while it recovered that one it does not keep.
- */
-static enum csv_err recover_dirty(struct csv_link *l, struct csv_why *why)
-{
-	unsigned found = 1;
-	enum csv_err err = CSV_OK;
-
-	for (unsigned looks = 0; !err && found && looks < LOOKS_MAX; looks++) {
-		if (looks > 1)
-			poll(NULL, 0, LOOK_PAUSE_MS);
-		err = csv_link_tell_dirty(l, &found, why);
-		if (!err)
-			err = csv_link_wait_view(l, nobody_out, NULL, CSV_FS_MOUNT_MS);
-	}
-	return !err && found ? CSV_TIMEOUT : err;
-}
-
 /* ---- the sequence ------------------------------------------------------------------------------------- */
 
 static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
 {
 	struct csv_link *l = link_of(m);
-	struct csv_slot s = { 0 };
-	enum csv_err err = choose_slot(m, &s, why);
+	struct choice c;
+	enum csv_err err = choose_slot(m, &c, why);
 
+	if (!err)
+		err = csv_link_claim(l, &c.slot, why);
 	if (err)
 		return err;
-	/* Who has recovered the slot may have its lock in his cache, and gives it up when asked. */
-	err = take(l, csv_res(CSV_RES_SLOT, s.slot), CSV_FS_ANSWER_MS);
+	/* After the key (slot.c).  Who has recovered the slot may have its lock in his cache, and gives it up when
+	 * asked. */
+	err = take(l, csv_res(CSV_RES_SLOT, c.slot.slot), CSV_FS_ANSWER_MS);
 	if (err)
-		return csv_fail(why, err, "mount again", "the lock of slot %u cannot be had: %s", s.slot,
+		return csv_fail(why, err, "mount again", "the lock of slot %u cannot be had: %s", c.slot.slot,
 				csv_err_text(err));
 	l->has_slot_lock = true;
-	m->slot = s.slot;
-	err = register_key(m, csv_slot_pr_key(s.slot, s.incarnation + 1), why);
+	m->slot = c.slot.slot;
+	m->incarnation = c.slot.incarnation;
+	if (c.deserted)
+		err = csv_link_rescue(l, &c.slot, why);
 	if (!err)
-		err = write_live(m, &s, why);
-	m->incarnation = s.incarnation;
-	if (!err) {
-		guard(m, s.pr_key);
-		err = attach(m, &s, why);
-	}
-	return err;
+		err = csv_link_settle_in(l, &c.slot, why);
+	if (err)
+		return err;
+	guard(m, c.slot.pr_key);
+	return attach(m, &c.slot, why);
 }
 
 static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
@@ -340,11 +350,16 @@ static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
 	return err ? csv_fail(why, err, "see csvlockd's and csvfs's log", "%s", csv_err_text(err)) : CSV_OK;
 }
 
+/* Once ATTACH is asked for, the end of the connection tells the others that the slot is out. */
 static void undo_join(struct csv_mount *m)
 {
-	if (m->dev->ops->set_guard)
+	struct csv_link *l = link_of(m);
+
+	if (l->key && !l->attach_asked)
+		csv_link_unclaim(l);
+	else if (m->dev->ops->set_guard)
 		m->dev->ops->set_guard(m->dev, NULL);
-	csv_link_close(link_of(m));
+	csv_link_close(l);
 	m->kind_data = NULL;
 	m->slot = CSV_SLOT_NONE;
 }
@@ -366,7 +381,7 @@ static enum csv_err join(struct csv_mount *m, struct csv_why *why)
 	err = join_steps(m, why);
 	if (err) {
 		m->engine = NULL;
-		undo_join(m); /* its connection's end tells the others that the slot is out */
+		undo_join(m);
 	}
 	return err;
 }
@@ -414,7 +429,7 @@ static void mark_clean(struct csv_mount *m)
 	s.state = CSV_SLOT_CLEAN;
 	err = csv_slot_write(m->dev, &m->sb, &s);
 	if (!err)
-		err = make_sure_of_reservation(m, key);
+		err = m->dev->ops->pr_reserve(m->dev, key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
 	if (err)
 		csv_warn("slot %u cannot be left cleanly: %s", m->slot, csv_err_text(err));
 }

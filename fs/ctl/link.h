@@ -31,6 +31,8 @@ struct csv_link {
 	uint64_t seq;                     /* of our requests */
 	struct csv_list calls;            /* csv_link_call() that wait for their answer */
 	bool has_mount_lock, has_slot_lock;
+	uint64_t key;                     /* registered for the slot that is being taken; 0: none */
+	bool slot_written, attach_asked;  /* how far the taking of a slot has come */
 	uint64_t sent;                    /* records that go on to the other nodes */
 	uint64_t recovered;               /* bit n: we replayed slot n and have not adopted its orphans */
 	bool leaving;
@@ -87,6 +89,16 @@ enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv
  * it is outstanding.  Not when we are out ourselves.
  */
 enum csv_err csv_link_may_obey(struct csv_link *l);
+
+/* ---- slot.c: the slot block and the reservation key of this mount, under `mount` ---- */
+/* Registers the key of the next life of the slot *s, which gets its incarnation and key; the reservation stands. */
+enum csv_err csv_link_claim(struct csv_link *l, struct csv_slot *s, struct csv_why *why);
+/* Nobody has the volume mounted and no slot is clean: fences them all and replays *s, which is claimed. */
+enum csv_err csv_link_rescue(struct csv_link *l, struct csv_slot *s, struct csv_why *why);
+/* Writes the block of the claimed slot: live. Afterwards nobody who is out can write it any more, and it is ours. */
+enum csv_err csv_link_settle_in(struct csv_link *l, struct csv_slot *s, struct csv_why *why);
+/* A claim that came to nothing: the slot is clean again if it was written, the key is removed. */
+void csv_link_unclaim(struct csv_link *l);
 
 /* ---- reattach.c ---- */
 void csv_link_lost(struct csv_link *l); /* in the worker */

@@ -36,6 +36,7 @@
 #define CSV_FS_ATTACH_MS 30000u      /* ATTACHED is waited for */
 #define CSV_FS_ANSWER_MS 30000u      /* any other answer while mounting */
 #define CSV_FS_MOUNT_MS 60000u       /* another node mounts, or recovers */
+#define CSV_FS_RETURN_MS 10000u      /* no slot is clean: whoever has a key may still re-attach; then all are fenced */
 #define CSV_FS_GIVE_UP_MS 60000u     /* no csvlockd for so long: the volume is withdrawn on this node */
 
 /* csvfs */
@@ -56,6 +57,7 @@ static_assert(CSV_WATCHDOG_MS >= CSV_WATCHDOG_MIN_MS, "a late loop is not a hung
 static_assert(CSV_EVICT_MS >= CSV_EVICT_MIN_MS(CSV_WATCHDOG_MS), "the local watchdog comes first");
 static_assert(CSV_EVICT_MS <= CSV_EVICT_MAX_MS, "who attaches outlasts an eviction");
 static_assert(CSV_EVICT_MAX_MS + CSV_VIEW_MS < CSV_FS_ANSWER_MS, "who mounts outlasts an eviction");
+static_assert(CSV_FS_RETURN_MS > CSV_REATTACH_MS, "who re-attaches does so before all are fenced");
 static_assert(CSV_FS_GIVE_UP_MS >= CSV_REATTACH_MAX_MS, "who comes later is told that he is out");
 static_assert(CSV_FS_MOUNT_MS >= CSV_FS_ANSWER_MS + CSV_EVICT_MAX_MS, "a mounter is waited for while it waits");
 static_assert(CSV_REATTACH_MS >= 2 * (CSV_WATCHDOG_RESTART_MS + CSV_FS_TRY_MS), "a restarted csvlockd is waited for");
