@@ -161,7 +161,7 @@ enum csv_err csv_recover_slot(struct csv_bdev *dev, const struct csv_super *sb, 
 			      const struct csv_replay_ops *ops, struct csv_replay_result *res, struct csv_why *why);
 /* Moves the orphans of a slot that nobody has (dead and replayed; its lock is taken meanwhile) to our own list. */
 enum csv_err csv_adopt_orphans(struct csv_mount *m, uint32_t slot);
-/* Frees the orphans of our own slot, before the mount is served. Those that somebody has open stay. */
+/* Frees the orphans of our own slot and waits for it: at mount, and after a recovery. Those that somebody has open stay. */
 enum csv_err csv_reap_own_orphans(struct csv_mount *m, struct csv_why *why);
 
 #endif

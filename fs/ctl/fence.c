@@ -239,15 +239,21 @@ void csv_replay_order(struct csv_link *l, const struct csv_msg *order)
 	csv_link_send(l, &msg); /* the view that follows lets the orphans be adopted */
 }
 
-/* Orphans of a recovered slot go to our list. What cannot be taken now stays on its list, where the next mount finds
- * it. */
+/*
+ * Orphans of a recovered slot go to our list.  What cannot be taken now stays on its list, where the next mount finds
+ * it. Then our list is looked through: what only the dead had open can be freed (U4).
+ */
 void csv_link_adopt(struct csv_link *l)
 {
+	struct csv_why why;
 	uint64_t slots;
+	bool reap;
 
 	pthread_mutex_lock(&l->lock);
 	slots = l->recovered;
+	reap = l->reap || slots;
 	l->recovered = 0;
+	l->reap = false;
 	pthread_mutex_unlock(&l->lock);
 	for (uint32_t n = 0; n < l->m->sb.slots; n++) {
 		if (!(slots >> n & 1))
@@ -255,6 +261,9 @@ void csv_link_adopt(struct csv_link *l)
 		if (csv_adopt_orphans(l->m, n))
 			csv_warn("orphans of slot %u are left for later", n);
 	}
+	csv_why_init(&why);
+	if (reap && csv_reap_own_orphans(l->m, &why))
+		csv_warn("%s", why.text);
 }
 
 /* ---- out ------------------------------------------------------------------------------------------- */

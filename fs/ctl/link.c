@@ -170,7 +170,9 @@ void csv_link_adopt_later(struct csv_link *l)
 	struct job *j;
 
 	pthread_mutex_lock(&l->lock);
-	if (l->recovered && l->cache_up && !l->leaving && !l->view.frozen) {
+	if (l->view.out)
+		l->reap = true;
+	if ((l->recovered || l->reap) && l->cache_up && !l->leaving && !l->view.frozen) {
 		j = calloc(1, sizeof(*j));
 		CSV_ASSERT(j);
 		j->l = l;

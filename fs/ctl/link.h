@@ -35,6 +35,7 @@ struct csv_link {
 	bool slot_written, attach_asked;  /* how far the taking of a slot has come */
 	uint64_t sent;                    /* records that go on to the other nodes */
 	uint64_t recovered;               /* bit n: we replayed slot n and have not adopted its orphans */
+	bool reap;                        /* somebody was out: our own orphans may be free now */
 	bool leaving;
 	struct csv_handoffs *handoffs;    /* HO_* records go there; NULL: they are kept in `early` */
 	struct csv_list early;
@@ -69,7 +70,10 @@ void csv_fenced_order(struct csv_link *l);
 void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h);
 enum csv_err csv_link_start(struct csv_link *l); /* from now on records are read */
 
-/* If the volume is open and not frozen: has the orphans of slots that we replayed taken over. */
+/*
+ * With each view.  If the volume is open and not frozen: has the orphans of slots that we replayed taken over, and ours
+ * freed if they had been open on a node that was out.
+ */
 void csv_link_adopt_later(struct csv_link *l);
 void csv_link_adopt(struct csv_link *l); /* in the adopter */
 /* Waits until the worker has done what it was given so far. */

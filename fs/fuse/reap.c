@@ -2,10 +2,11 @@
 /*
  * The end of an inode without links (U4): whoever gets open.I EX without waiting frees
  * it, the unlinker or the last one to close it.  Who does not get it leaves the inode on
- * the orphan list, for the last closer or a recovery.
+ * the orphan list, for the last closer or a recovery.  A dead node closes nothing: after each recovery every node looks
+ * through its own list, for whoever unlinked it may be another than the one that replayed the opener.
  */
+#include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "fs/fuse/ops.h"
 #include "lib/log.h"
@@ -75,18 +76,68 @@ void reap_then_reply(struct csv_freq *r, struct csv_iref victim)
 	freq_next(r, reap_body);
 }
 
-/* ---- at mount --------------------------------------------------------------------- */
+/* ---- all of our list: at mount, and after each recovery -------------------------------- */
 
 #define REAP_AT_ONCE 256u
 
-static void wait_idle(struct csv_mount *m)
+struct reaping {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	unsigned running, freed;
+};
+
+static enum csv_err own_body(struct csv_freq *r)
 {
-	while (atomic_load(&m->ops) > 0)
-		usleep(1000);
+	enum csv_err err = reap_body(r);
+
+	if (err == CSV_OK) {
+		pthread_mutex_lock(&r->u.reaping->lock);
+		r->u.reaping->freed++;
+		pthread_mutex_unlock(&r->u.reaping->lock);
+	}
+	return err;
+}
+
+static void own_ended(struct csv_freq *r)
+{
+	struct reaping *all = r->u.reaping;
+
+	pthread_mutex_lock(&all->lock);
+	all->running--;
+	pthread_cond_signal(&all->wake);
+	pthread_mutex_unlock(&all->lock);
+}
+
+static void wait_below(struct reaping *all, unsigned limit)
+{
+	pthread_mutex_lock(&all->lock);
+	while (all->running >= limit)
+		pthread_cond_wait(&all->wake, &all->lock);
+	pthread_mutex_unlock(&all->lock);
+}
+
+/* False: no memory; the next round has it. */
+static bool start_own(struct csv_mount *m, struct reaping *all, struct csv_iref victim)
+{
+	struct csv_freq *r = freq_new_own(m, own_body);
+
+	if (!r)
+		return false;
+	r->victim = victim;
+	r->succeeded = true;
+	r->slow = true;
+	r->cleanup = own_ended;
+	r->u.reaping = all;
+	pthread_mutex_lock(&all->lock);
+	all->running++;
+	pthread_mutex_unlock(&all->lock);
+	freq_start(r);
+	return true;
 }
 
 enum csv_err csv_reap_own_orphans(struct csv_mount *m, struct csv_why *why)
 {
+	struct reaping all = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
 	struct csv_iref *refs;
 	enum csv_err err;
 	size_t n;
@@ -94,21 +145,11 @@ enum csv_err csv_reap_own_orphans(struct csv_mount *m, struct csv_why *why)
 	err = csv_orphan_list(&m->fs, m->slot, &refs, &n);
 	if (err != CSV_OK)
 		return csv_fail(why, err, "csvadm check tells more", "orphan list of slot %u cannot be read", m->slot);
-	for (size_t i = 0; i < n; i++) {
-		struct csv_freq *r = freq_new_own(m, reap_body);
-
-		if (!r)
-			break; /* the next mount has them */
-		r->victim = refs[i];
-		r->succeeded = true;
-		r->slow = true;
-		freq_start(r);
-		if (i % REAP_AT_ONCE == REAP_AT_ONCE - 1)
-			wait_idle(m);
-	}
-	wait_idle(m);
-	if (n > 0)
-		csv_info("slot %u: %zu inodes without a name freed", m->slot, n);
+	for (size_t i = 0; i < n && start_own(m, &all, refs[i]); i++)
+		wait_below(&all, REAP_AT_ONCE);
+	wait_below(&all, 1);
+	if (all.freed > 0)
+		csv_info("slot %u: %u inodes without a name freed", m->slot, all.freed);
 	free(refs);
 	return CSV_OK;
 }

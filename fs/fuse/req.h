@@ -94,6 +94,7 @@ struct csv_freq {
 			uint64_t off, found;
 			int whence;
 		} seek;
+		struct reaping *reaping;       /* reap.c: the round that it belongs to */
 	} u;
 };
 
