@@ -269,7 +269,7 @@ enum csv_err csv_link_rescue(struct csv_link *l, struct csv_slot *s, struct csv_
 	if (!err)
 		err = csv_slot_read(m->dev, &m->sb, s->slot, &now, why);
 	if (!err)
-		err = csv_recover_slot(m->dev, &m->sb, s->slot, NULL, &res, why);
+		err = csv_recover_slot(m->dev, &m->sb, s->slot, now.incarnation, NULL, &res, why);
 	if (!err)
 		err = csv_slot_read(m->dev, &m->sb, s->slot, &now, why);
 	if (err)
