@@ -8,6 +8,7 @@
 
 #include "fs/ctl/link.h"
 #include "fs/fuse/handle.h"
+#include "fs/lock/brl.h"
 #include "fs/lock/handoff.h"
 #include "fs/lock/lease_move.h"
 #include "fs/lock/vm.h"
@@ -118,6 +119,26 @@ static void revoke(void *arg, struct csv_iref image, bool on)
 	csv_handle_each(m->handles, revoke_one, &e);
 }
 
+static void ranges_one(void *arg, struct csv_handle *h)
+{
+	const struct each *e = arg;
+
+	if (!meant(e, h))
+		return;
+	if (e->on)
+		csv_range_set_apart(e->m->ranges, h->id);
+	else
+		csv_range_rejoin(e->m->ranges, h->id);
+}
+
+static void ranges(void *arg, struct csv_iref image, bool gone)
+{
+	struct csv_mount *m = arg;
+	struct each e = { .m = m, .image = image, .on = gone };
+
+	csv_handle_each(m->handles, ranges_one, &e);
+}
+
 static void adopt_one(void *arg, struct csv_handle *h)
 {
 	const struct each *e = arg;
@@ -158,18 +179,6 @@ static enum csv_err send(void *arg, const struct csv_msg *msg)
 	return csv_link_send(m->kind_data, msg);
 }
 
-/*
- * Byte-range locks are csvlockd's to decide for all nodes: none travel.  The source's are dropped by its own unlocks,
- * which come before the destination's locks.
- */
-static void no_ranges(void *arg, struct csv_iref image, void (*fn)(void *fn_arg, const struct csv_brl *l), void *fn_arg)
-{
-}
-
-static void no_load(void *arg, const struct csv_brl *l)
-{
-}
-
 enum csv_err csv_mount_handoffs_open(struct csv_mount *m)
 {
 	struct csv_handoffs_cfg cfg = { .fs = &m->fs,
@@ -181,8 +190,7 @@ enum csv_err csv_mount_handoffs_open(struct csv_mount *m)
 					.revoke = revoke,
 					.adopt = adopt,
 					.state = state,
-					.ranges = no_ranges,
-					.load = no_load,
+					.ranges = ranges,
 					.arg = m };
 	enum csv_err err;
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Byte-range locks as a pure table: POSIX (fcntl), OFD and flock locks of many files and many nodes, with no thread,
- * message or clock inside.  csvlockd keeps one per volume, csvfs one for the files whose lease it holds; at a handoff
- * a file's locks travel from one table to another by csv_brl_walk() and csv_brl_set().
+ * message or clock inside.  csvlockd keeps one per volume, csvfs one of what its handles have.
  *
  * An owner is (node, owner id, flock space): its own locks never conflict with each other, a new one replaces, splits
  * or joins what it overlaps (POSIX.1-2017 fcntl).  Each lock bears the handle that asked for it, because the kernel

@@ -457,16 +457,9 @@ static enum csv_err send_range(void *arg, const struct csv_msg *msg)
 	return csv_link_send(arg, msg);
 }
 
-/* Every file's locks are csvlockd's to decide, until a lease says otherwise. */
-static bool never_alone(void *arg, uint64_t ino)
-{
-	return false;
-}
-
 static void ranges(struct csv_mount *m, struct csv_ranges_cfg *cfg)
 {
 	cfg->nodeid = m->nodeid;
-	cfg->alone = never_alone;
 	cfg->send = send_range;
 	cfg->arg = link_of(m);
 }

@@ -339,7 +339,6 @@ static void on_record(void *arg, const struct csv_msg *msg)
 		csv_session_stop(l->m);
 		break;
 	case CSV_MSG_HO_FILE:
-	case CSV_MSG_HO_RANGE:
 	case CSV_MSG_HO_ORDER:
 		on_handoff(l, msg);
 		break;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/log.h"
+
 #define RETRY_MS 100
 
 enum req_state {
@@ -23,15 +25,45 @@ struct csv_ranges {
 	pthread_cond_t wake;
 	pthread_t retry;
 	struct csv_brl_table *table;
+	struct csv_list apart;	  /* of struct apart */
 	struct csv_list reqs;	  /* ASKED and WAITING */
 	struct csv_list finished; /* done() to be called when the mutex is free */
 	uint64_t seq;
 	bool stop, out;
 };
 
-static bool decides_alone(struct csv_ranges *r, uint64_t ino)
+/* A handle set apart, and its locks: nobody else's business, so each has a table of its own. */
+struct apart {
+	struct csv_list link;
+	uint64_t handle;
+	struct csv_brl_table *table;
+};
+
+static struct apart *apart_of(struct csv_ranges *r, uint64_t handle)
 {
-	return !r->cfg.alone || r->cfg.alone(r->cfg.arg, ino);
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &r->apart) {
+		struct apart *a = csv_list_entry(pos, struct apart, link);
+
+		if (a->handle == handle)
+			return a;
+	}
+	return NULL;
+}
+
+static void apart_free(struct apart *a)
+{
+	csv_list_del(&a->link);
+	csv_brl_free(a->table);
+	free(a);
+}
+
+static struct csv_brl_table *table_of(struct csv_ranges *r, uint64_t handle)
+{
+	const struct apart *a = apart_of(r, handle);
+
+	return a ? a->table : r->table;
 }
 
 static void finish(struct csv_ranges *r, struct csv_range_req *req, enum csv_err err)
@@ -104,7 +136,7 @@ static void wait_or_refuse(struct csv_ranges *r, struct csv_range_req *req)
 		return;
 	}
 	req->state = REQ_WAITING;
-	if (!decides_alone(r, req->want.ino))
+	if (r->cfg.send)
 		pthread_cond_signal(&r->wake);
 }
 
@@ -129,19 +161,19 @@ static void retry_file(struct csv_ranges *r, uint64_t ino)
  */
 static void attempt(struct csv_ranges *r, struct csv_range_req *req)
 {
-	bool alone = decides_alone(r, req->want.ino);
+	struct csv_brl_table *t = table_of(r, req->want.handle);
 
 	req->brl = req->want;
-	if (req->want.type != F_UNLCK && csv_brl_test(r->table, &req->want, &req->brl)) {
+	if (req->want.type != F_UNLCK && csv_brl_test(t, &req->want, &req->brl)) {
 		wait_or_refuse(r, req);
 		return;
 	}
-	if (!alone) {
+	if (r->cfg.send && t == r->table) {
 		ask(r, req);
 		return;
 	}
 	if (!req->test)
-		csv_brl_set(r->table, &req->want, NULL);
+		csv_brl_set(t, &req->want, NULL);
 	finish(r, req, CSV_OK);
 }
 
@@ -187,11 +219,22 @@ void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
 	ranges_unlock(r);
 }
 
+/* csvlockd forgets all locks of the handle. */
+static void tell_drop(struct csv_ranges *r, uint64_t handle)
+{
+	struct csv_brl b = { .node = r->cfg.nodeid, .handle = handle };
+	struct csv_msg msg;
+
+	if (!r->cfg.send || r->out)
+		return;
+	to_msg(&b, CSV_MSG_BRL_DROP, ++r->seq, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
+}
+
 void csv_range_drop(struct csv_ranges *r, uint64_t handle)
 {
 	struct csv_list *pos, *tmp;
-	struct csv_msg msg;
-	struct csv_brl b = { .node = r->cfg.nodeid, .handle = handle };
+	struct apart *a;
 
 	pthread_mutex_lock(&r->mutex);
 	csv_list_for_each_safe(pos, tmp, &r->reqs) {
@@ -201,11 +244,66 @@ void csv_range_drop(struct csv_ranges *r, uint64_t handle)
 			finish(r, req, CSV_INTR);
 	}
 	csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
-	if (r->cfg.send && !r->out) {
-		to_msg(&b, CSV_MSG_BRL_DROP, ++r->seq, &msg);
-		r->cfg.send(r->cfg.arg, &msg);
-	}
+	a = apart_of(r, handle);
+	if (a)
+		apart_free(a);
+	else
+		tell_drop(r, handle);
 	retry_file(r, 0);
+	ranges_unlock(r);
+}
+
+/* ---- handles set apart ------------------------------------------------------------ */
+
+struct moving {
+	struct csv_ranges *r;
+	uint64_t handle;
+	struct csv_brl_table *to;
+	bool tell;
+};
+
+static void move_one(void *arg, const struct csv_brl *b)
+{
+	const struct moving *mv = arg;
+	struct csv_msg msg;
+
+	if (b->handle != mv->handle || !csv_brl_set(mv->to, b, NULL) || !mv->tell || !mv->r->cfg.send)
+		return;
+	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
+	mv->r->cfg.send(mv->r->cfg.arg, &msg);
+}
+
+void csv_range_set_apart(struct csv_ranges *r, uint64_t handle)
+{
+	struct moving mv = { r, handle, NULL, false };
+	struct apart *a;
+
+	pthread_mutex_lock(&r->mutex);
+	if (!apart_of(r, handle)) {
+		a = calloc(1, sizeof(*a));
+		CSV_ASSERT(a);
+		a->handle = handle;
+		a->table = mv.to = csv_brl_new();
+		csv_list_push_back(&r->apart, &a->link);
+		csv_brl_walk(r->table, move_one, &mv);
+		csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
+		tell_drop(r, handle);
+		retry_file(r, 0);
+	}
+	ranges_unlock(r);
+}
+
+void csv_range_rejoin(struct csv_ranges *r, uint64_t handle)
+{
+	struct moving mv = { r, handle, r->table, true };
+	struct apart *a;
+
+	pthread_mutex_lock(&r->mutex);
+	a = apart_of(r, handle);
+	if (a) {
+		csv_brl_walk(a->table, move_one, &mv);
+		apart_free(a);
+	}
 	ranges_unlock(r);
 }
 
@@ -241,7 +339,7 @@ void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg)
 		wait_or_refuse(r, req);
 	} else if (req) {
 		if (!msg->err && !req->test) {
-			csv_brl_set(r->table, &req->want, NULL);
+			csv_brl_set(table_of(r, req->want.handle), &req->want, NULL);
 			if (req->want.type != F_WRLCK)
 				retry_file(r, req->want.ino);
 		}
@@ -256,8 +354,6 @@ static void tell_one(void *arg, const struct csv_brl *b)
 	struct csv_ranges *r = arg;
 	struct csv_msg msg;
 
-	if (decides_alone(r, b->ino))
-		return;
 	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
 	r->cfg.send(r->cfg.arg, &msg);
 }
@@ -274,23 +370,6 @@ void csv_ranges_resend(struct csv_ranges *r)
 		if (req->state == REQ_ASKED)
 			ask(r, req);
 	}
-	ranges_unlock(r);
-}
-
-static void tell_always(void *arg, const struct csv_brl *b)
-{
-	struct csv_ranges *r = arg;
-	struct csv_msg msg;
-
-	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
-	r->cfg.send(r->cfg.arg, &msg);
-}
-
-void csv_ranges_to_cluster(struct csv_ranges *r, uint64_t ino, uint32_t gen)
-{
-	pthread_mutex_lock(&r->mutex);
-	if (r->cfg.send)
-		csv_brl_walk_file(r->table, ino, gen, tell_always, r);
 	ranges_unlock(r);
 }
 
@@ -347,6 +426,7 @@ enum csv_err csv_ranges_new(const struct csv_ranges_cfg *cfg, struct csv_ranges 
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	csv_list_init(&r->apart);
 	csv_list_init(&r->reqs);
 	csv_list_init(&r->finished);
 	r->table = csv_brl_new();
@@ -368,6 +448,8 @@ void csv_ranges_free(struct csv_ranges *r)
 	pthread_cond_signal(&r->wake);
 	pthread_mutex_unlock(&r->mutex);
 	pthread_join(r->retry, NULL);
+	while (!csv_list_empty(&r->apart))
+		apart_free(csv_list_entry(r->apart.next, struct apart, link));
 	csv_brl_free(r->table);
 	pthread_cond_destroy(&r->wake);
 	pthread_mutex_destroy(&r->mutex);

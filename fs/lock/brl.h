@@ -2,10 +2,13 @@
 /*
  * Byte-range locks (POSIX, OFD, flock) for fs/fuse, without blocking a thread.
  *
- * Every lock of this node's handles stands in a table here (lib/brl.h).  For files whose
- * lease this mount holds, and with lock=local, that table decides alone; for all others
- * csvlockd decides, and the table is its image.  A request that may wait is tried again
- * whenever a lock goes away here, and ten times a second where csvlockd decides.
+ * Every lock of this node's handles stands in a table here (lib/brl.h).  With lock=local
+ * that table decides alone; else csvlockd decides, and the table is its image.  A request
+ * that may wait is tried again whenever a lock goes away here, and ten times a second
+ * where csvlockd decides.
+ *
+ * A handle whose image a handoff has given away is set apart (H5): its locks are nobody
+ * else's business until the image comes back.
  */
 #ifndef CSV_LOCK_BRL_H
 #define CSV_LOCK_BRL_H
@@ -20,9 +23,7 @@ struct csv_ranges;
 struct csv_ranges_cfg {
 	uint32_t nodeid;
 	struct csv_workq *workq; /* done() of requests that had to wait runs there; NULL: in whatever thread */
-	/* Does this node decide alone for the file? NULL: always (lock=local). Called under no lock but the table's. */
-	bool (*alone)(void *arg, uint64_t ino);
-	/* Sends a record to csvlockd; NULL with alone NULL. NOTCONN: sent again by csv_ranges_resend(). */
+	/* Sends a record to csvlockd, which decides; NULL: this node does. NOTCONN: sent again by csv_ranges_resend(). */
 	enum csv_err (*send)(void *arg, const struct csv_msg *msg);
 	void *arg;
 };
@@ -52,12 +53,18 @@ void csv_range_test(struct csv_ranges *r, struct csv_range_req *req);
 void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req);
 /* RELEASE: all locks of the handle are gone; requests of the handle that wait end with INTR. */
 void csv_range_drop(struct csv_ranges *r, uint64_t handle);
+/*
+ * The image of this handle now belongs to another node.  csvlockd is told to forget the handle's locks, before
+ * anything that is sent afterwards; they stand on in memory here, and what the handle locks, tests or unlocks from
+ * now on is answered from that memory alone, without a message.
+ */
+void csv_range_set_apart(struct csv_ranges *r, uint64_t handle);
+/* The image is here again: the locks that the handle has by now are told to csvlockd. No-op if it was not apart. */
+void csv_range_rejoin(struct csv_ranges *r, uint64_t handle);
 
 /* For the link to csvlockd: BRL_RESULT; connected again; the volume is out. */
 void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg);
 void csv_ranges_resend(struct csv_ranges *r);
 void csv_ranges_out(struct csv_ranges *r);
-/* The lease of the file is given back: its locks are csvlockd's to know from now on. */
-void csv_ranges_to_cluster(struct csv_ranges *r, uint64_t ino, uint32_t gen);
 
 #endif

@@ -12,9 +12,8 @@
 struct ho_order {
 	struct csv_list link;
 	struct csv_msg msg; /* HO_ORDER */
-	unsigned nfiles, nranges;
+	unsigned nfiles;
 	struct csv_msg_ho_file file[CSV_HO_FILES_MAX];
-	struct csv_msg_brl range[CSV_HO_BRLS_MAX];
 };
 
 struct ho_mark {
@@ -48,10 +47,6 @@ bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg)
 		o = parts(hs);
 		if (o->nfiles < CSV_HO_FILES_MAX)
 			o->file[o->nfiles++] = msg->ho_file;
-	} else if (msg->type == CSV_MSG_HO_RANGE) {
-		o = parts(hs);
-		if (o->nranges < CSV_HO_BRLS_MAX)
-			o->range[o->nranges++] = msg->brl;
 	} else if (msg->type == CSV_MSG_HO_ORDER) {
 		o = parts(hs);
 		hs->parts = NULL;
@@ -155,20 +150,13 @@ static void send_files(struct csv_handoffs *hs, const struct ho_bundle *b)
 static void answer(struct csv_handoffs *hs, const struct ho_bundle *b, enum csv_ho_event_type event)
 {
 	bool files = event == CSV_HO_EV_COMMITTED || event == CSV_HO_EV_RETURNED;
-	bool ranges = event == CSV_HO_EV_COMMITTED;
 	struct csv_msg msg = { .type = CSV_MSG_HO_ANSWER, .err = b->err };
 
 	if (files)
 		send_files(hs, b);
-	for (unsigned i = 0; ranges && i < b->nranges; i++) {
-		struct csv_msg r = { .type = CSV_MSG_HO_RANGE, .brl = b->range[i] };
-
-		hs->cfg.send(hs->cfg.arg, &r);
-	}
 	memcpy(msg.ho.id, b->id, sizeof(msg.ho.id));
 	msg.ho.event = event;
 	msg.ho.nfiles = files ? b->nfiles : 0;
-	msg.ho.nranges = ranges ? b->nranges : 0;
 	msg.ho.drain_ms = b->times.drain;
 	msg.ho.journal_ms = b->times.journal;
 	msg.ho.home_ms = b->times.home;
@@ -210,6 +198,8 @@ static bool set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 			hs->cfg.adopt(hs->cfg.arg, f->ref);
 		if (h == CSV_HO_H_REVOKED || (h == CSV_HO_H_LEASED && b->agent.src))
 			hs->cfg.revoke(hs->cfg.arg, f->ref, h == CSV_HO_H_REVOKED);
+		if (h == CSV_HO_H_LEASED && b->agent.src)
+			hs->cfg.ranges(hs->cfg.arg, f->ref, false);
 		hs->cfg.state(hs->cfg.arg, f->ref, modes[h].state, f->epoch);
 		csv_gate_set(hs->gates, f->ref.ino, gate);
 	}
@@ -383,10 +373,6 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 		if (o->file[i].epoch > b->file[i].epoch)
 			b->file[i].epoch = o->file[i].epoch;
 		b->file[i].size = o->file[i].size;
-	}
-	if (verb == CSV_HO_ACTIVATE) {
-		b->nranges = o->nranges;
-		memcpy(b->range, o->range, o->nranges * sizeof(b->range[0]));
 	}
 	csv_ho_agent_order(&b->agent, verb, (enum csv_ho_outcome)ho->outcome, &acts);
 	pthread_mutex_lock(&hs->mutex);

@@ -14,7 +14,6 @@
 #include "fs/data/io.h"
 #include "fs/lock/gate.h"
 #include "fs/lock/lease.h"
-#include "lib/brl.h"
 
 struct csv_handoffs;
 
@@ -33,16 +32,14 @@ struct csv_handoffs_cfg {
 	void (*adopt)(void *arg, struct csv_iref image);
 	/* The registry is told: handles of this image are in this state now. */
 	void (*state)(void *arg, struct csv_iref image, enum csv_handle_state state, uint64_t epoch);
-	/* Byte-range locks of a leased image: all of them; these come from the source (node: its number). */
-	void (*ranges)(void *arg, struct csv_iref image, void (*fn)(void *fn_arg, const struct csv_brl *l),
-		       void *fn_arg);
-	void (*load)(void *arg, const struct csv_brl *l);
+	/* Byte-range locks of the image's write handles: told to nobody any more (gone), or the cluster's again. */
+	void (*ranges)(void *arg, struct csv_iref image, bool gone);
 	void *arg;
 };
 enum csv_err csv_handoffs_new(const struct csv_handoffs_cfg *cfg, struct csv_handoffs **hs);
 /* No FUSE request comes any more; jobs under way are waited for. */
 void csv_handoffs_free(struct csv_handoffs *hs);
-/* HO_FILE, HO_RANGE, HO_ORDER of csvlockd, in order. False: another record. */
+/* HO_FILE, HO_ORDER of csvlockd, in order. False: another record. */
 bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg);
 /* csvlockd is lost: what it does not name when it is back (SYNC) is settled from disk. */
 void csv_handoffs_lost(struct csv_handoffs *hs);

@@ -20,8 +20,6 @@ struct ho_bundle {
 	struct csv_ho_life src, dst;
 	unsigned nfiles;
 	struct ho_file file[CSV_HO_FILES_MAX];
-	unsigned nranges;
-	struct csv_msg_brl range[CSV_HO_BRLS_MAX]; /* of the COMMIT or ACTIVATE that runs */
 	struct csv_ho_agent agent;
 	bool undecided, armed;
 	bool named; /* csvlockd has spoken of it since it was here last */

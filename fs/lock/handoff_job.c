@@ -314,36 +314,15 @@ static void bring_home(struct csv_handoffs *hs, const struct ho_bundle *b)
 		csv_journal_sync_res(hs->cfg.fs, csv_res(CSV_RES_LEASE, b->file[i].ref.ino));
 }
 
-struct take_ranges {
-	struct ho_bundle *b;
-	unsigned file;
-};
-
-static void take_range(void *arg, const struct csv_brl *l)
-{
-	struct take_ranges *t = arg;
-	struct ho_bundle *b = t->b;
-
-	if (b->nranges == CSV_HO_BRLS_MAX)
-		return;
-	b->range[b->nranges++] = (struct csv_msg_brl){ .ino = l->ino,
-						       .gen = l->gen,
-						       .type = l->type,
-						       .handle = l->handle,
-						       .owner = l->owner,
-						       .start = l->start,
-						       .end = l->end,
-						       .pid = l->pid,
-						       .flock = l->flock | t->file << 1 };
-}
-
+/*
+ * The leases are another node's now, durably.  Its process may lock the images' bytes as soon as it hears so: what our
+ * handles had locked must be gone by then, whether we live to see them unlock or not.  csvlockd orders what we send,
+ * and the answer to this job comes after it.
+ */
 static void let_go(struct csv_handoffs *hs, struct ho_bundle *b)
 {
-	b->nranges = 0;
 	for (unsigned i = 0; i < b->nfiles; i++) {
-		struct take_ranges t = { b, i };
-
-		hs->cfg.ranges(hs->cfg.arg, b->file[i].ref, take_range, &t);
+		hs->cfg.ranges(hs->cfg.arg, b->file[i].ref, true);
 		csv_lease_gone(hs->cfg.leases, b->file[i].ref);
 	}
 }
@@ -417,21 +396,6 @@ static enum csv_ho_job_end activate(struct csv_handoffs *hs, struct ho_bundle *b
 		err = run_op(hs, b, CSV_RES_LEASE, CSV_EX, take_up);
 	if (err != CSV_OK)
 		return no(b, err, "the leases cannot be taken up: %s", csv_err_text(err));
-	for (unsigned i = 0; i < b->nranges; i++) {
-		const struct csv_msg_brl *r = &b->range[i];
-		struct csv_brl l = { .ino = r->ino,
-				     .gen = r->gen,
-				     .node = r->nodeid,
-				     .handle = r->handle,
-				     .owner = r->owner,
-				     .start = r->start,
-				     .end = r->end,
-				     .type = r->type,
-				     .pid = r->pid,
-				     .flock = r->flock & 1 };
-
-		hs->cfg.load(hs->cfg.arg, &l);
-	}
 	return CSV_HO_JOB_OK;
 }
 

@@ -70,10 +70,9 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2 };
 	X(65, LOCK_ITEM, "L -> A: lock.*") \
 	X(66, HANDLE_LIST, "A -> L: handle.vm or empty") \
 	X(67, SHUTDOWN, "A -> L -> F: unmount volume.name") \
-	/* handoff: a bundle is told by one HO_FILE a file and one HO_RANGE a lock, then the record that counts them */ \
+	/* handoff: a bundle is told by one HO_FILE a file, then the record that counts them */ \
 	X(80, HO_REQUEST, "A -> L: ho.verb (prepare, commit, ...); answered by HO_ITEM when it is decided") \
 	X(81, HO_FILE, "A -> L, L -> F, F -> L, L -> A: ho_file.* of the record that follows (L -> A: that went before)") \
-	X(82, HO_RANGE, "L -> F, F -> L: brl.* held on file brl.flock >> 1 of the record that follows; brl.flock & 1: flock") \
 	X(83, HO_ORDER, "L -> F: do ho.verb (enum csv_ho_verb); answered if it is of that kind") \
 	X(84, HO_ANSWER, "F -> L: ho.event (enum csv_ho_event_type), err, ho.why") \
 	X(85, HO_LIST, "A -> L: ho.id, or zero: all") \
@@ -192,13 +191,12 @@ struct csv_msg_ho {
 	uint32_t verb;              /* HO_REQUEST: enum csv_ho_request; HO_ORDER: enum csv_ho_verb */
 	uint32_t event;             /* HO_ANSWER */
 	uint32_t state, outcome;    /* HO_ITEM, HO_ORDER: enum csv_ho_state, csv_ho_outcome */
-	uint32_t nfiles, nranges;
+	uint32_t nfiles;
 	uint32_t src_nodeid, src_slot, src_incarnation;
 	uint32_t dst_nodeid, dst_slot, dst_incarnation;
 	uint32_t pid;               /* prepare: whose handles, if not by vm or files */
 	uint32_t launch;            /* prepare: the destination starts the incoming VM */
 	uint32_t owner_nodeid;      /* HO_ITEM: who may write; 0: nobody, or not known yet */
-	uint32_t reserved;
 	double drain_ms, journal_ms, home_ms, messages_ms;
 	char vm[64];
 	char src_node[64], dst_node[64], owner_node[64];

@@ -435,7 +435,6 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 		on_done(m, c, msg);
 		break;
 	case CSV_MSG_HO_FILE:
-	case CSV_MSG_HO_RANGE:
 	case CSV_MSG_HO_ANSWER:
 		csv_handoff_record(m, c, msg);
 		break;

@@ -44,24 +44,6 @@ static void send_file(struct csv_machine *m, const struct csv_local *c, const st
 	csv_act_client(m, c->id, &msg);
 }
 
-static void send_range(struct csv_machine *m, const struct csv_local *c, const struct csv_handoff *h,
-		       const struct csv_ho_brl *b)
-{
-	struct csv_msg msg = { .type = CSV_MSG_HO_RANGE };
-
-	msg.brl = (struct csv_msg_brl){ .ino = h->plan.file[b->file].ino,
-					.gen = h->plan.file[b->file].gen,
-					.type = b->type,
-					.handle = b->handle,
-					.owner = b->owner,
-					.start = b->start,
-					.end = b->end,
-					.pid = b->pid,
-					.nodeid = h->plan.src.nodeid,
-					.flock = b->flock | b->file << 1 };
-	csv_act_client(m, c->id, &msg);
-}
-
 static void send_order(struct csv_machine *m, const struct csv_local *c, const struct csv_handoff *h,
 		       enum csv_ho_verb verb)
 {
@@ -74,14 +56,11 @@ static void send_order(struct csv_machine *m, const struct csv_local *c, const s
 
 		for (unsigned i = 0; i < p->nfiles; i++)
 			send_file(m, c, &p->file[i], i);
-		for (unsigned i = 0; verb == CSV_HO_ACTIVATE && i < h->nbrls; i++)
-			send_range(m, c, h, &h->brl[i]);
 		memcpy(ho->id, p->id, sizeof(ho->id));
 		memcpy(ho->uuid, p->uuid, sizeof(ho->uuid));
 		ho->state = h->state;
 		ho->outcome = h->outcome;
 		ho->nfiles = p->nfiles;
-		ho->nranges = verb == CSV_HO_ACTIVATE ? h->nbrls : 0;
 		ho->src_nodeid = p->src.nodeid;
 		ho->src_slot = p->src.slot;
 		ho->src_incarnation = p->src.incarnation;
@@ -230,21 +209,6 @@ static bool take_file(struct csv_ho_msg *a, const struct csv_msg_ho_file *f)
 	return true;
 }
 
-static bool take_range(struct csv_ho_msg *a, const struct csv_msg_brl *b)
-{
-	if (a->nbrls >= CSV_HO_BRLS_MAX || b->flock >> 1 >= CSV_HO_FILES_MAX)
-		return false;
-	a->brl[a->nbrls++] = (struct csv_ho_brl){ .file = b->flock >> 1,
-						  .type = b->type,
-						  .handle = b->handle,
-						  .owner = b->owner,
-						  .start = b->start,
-						  .end = b->end,
-						  .pid = b->pid,
-						  .flock = b->flock & 1 };
-	return true;
-}
-
 static bool hold_armed(struct csv_machine *m, struct csv_ho_msg *a)
 {
 	const struct csv_handoff *h = csv_ho_find(&m->state.ho, a->id);
@@ -281,8 +245,7 @@ static bool take_answer(struct csv_machine *m, struct csv_local *c, const struct
 	const struct csv_msg_ho *ho = &msg->ho;
 	struct csv_ho_msg *a = c->ho;
 
-	if (ho->event >= CSV_HO_EV_GO || msg->err >= CSV_ERR_COUNT || ho->nfiles != a->plan.nfiles ||
-	    ho->nranges != a->nbrls)
+	if (ho->event >= CSV_HO_EV_GO || msg->err >= CSV_ERR_COUNT || ho->nfiles != a->plan.nfiles)
 		return false;
 	if (c->phase != CSV_LOCAL_ATTACHED)
 		return true; /* it will be asked again when it has declared */
@@ -311,8 +274,6 @@ void csv_handoff_record(struct csv_machine *m, struct csv_local *c, const struct
 	CSV_ASSERT(c->ho);
 	if (msg->type == CSV_MSG_HO_FILE) {
 		ok = take_file(c->ho, &msg->ho_file);
-	} else if (msg->type == CSV_MSG_HO_RANGE) {
-		ok = take_range(c->ho, &msg->brl);
 	} else {
 		ok = take_answer(m, c, msg);
 		free(c->ho);

@@ -40,7 +40,7 @@ struct csv_handoff_replies {
 void csv_handoff_settle(struct csv_machine *m, struct csv_space *sp);
 /* A local csvfs has just become (again) attached: after ATTACHED was sent to it. */
 void csv_handoff_attached(struct csv_machine *m, struct csv_local *c);
-/* HO_FILE, HO_RANGE, HO_ANSWER of a local csvfs. */
+/* HO_FILE, HO_ANSWER of a local csvfs. */
 void csv_handoff_record(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg);
 
 #endif

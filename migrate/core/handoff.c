@@ -178,9 +178,6 @@ static void on_committed(struct csv_handoff *h, const struct csv_ho_event *ev, s
 {
 	take_results(h, ev);
 	h->times = ev->times;
-	h->nbrls = ev->nbrls < CSV_HO_BRLS_MAX ? ev->nbrls : CSV_HO_BRLS_MAX;
-	if (h->nbrls)
-		memcpy(h->brl, ev->brl, h->nbrls * sizeof(h->brl[0]));
 	if (h->dst_out) {
 		note_why(h, CSV_UNREACH, "the destination failed during the commit");
 		give_back(h, ev->view, out);

@@ -93,8 +93,6 @@ struct csv_ho_event {
 	unsigned nfiles;
 	const struct csv_ho_file *file; /* epoch, size; in the plan's order */
 	/* COMMITTED: */
-	unsigned nbrls;
-	const struct csv_ho_brl *brl;
 	struct csv_ho_times times;
 	/* ARMED: */
 	const char *uri;
@@ -124,8 +122,6 @@ struct csv_handoff {
 	enum csv_err err;                   /* why kept */
 	char why[CSV_HO_WHY_MAX];
 	struct csv_ho_times times;
-	unsigned nbrls;
-	struct csv_ho_brl brl[CSV_HO_BRLS_MAX];
 	uint64_t number;                    /* in order of creation */
 };
 

@@ -11,7 +11,6 @@
 
 #define CSV_HO_ID 16u
 #define CSV_HO_FILES_MAX 32u /* images of one VM */
-#define CSV_HO_BRLS_MAX 256u /* byte-range locks that travel with them */
 #define CSV_HO_PATH_MAX 512u
 #define CSV_HO_URI_MAX 128u
 #define CSV_HO_WHY_MAX 200u
@@ -30,16 +29,6 @@ struct csv_ho_file {
 	uint64_t epoch; /* of its lease: at prepare the source's, after each move the new holder's */
 	uint64_t size;  /* bytes, as the last holder knew it */
 	char path[CSV_HO_PATH_MAX];
-};
-
-/* A byte-range lock of the source, on file[file] of the plan; as in csv_msg_brl. */
-struct csv_ho_brl {
-	uint32_t file;
-	uint32_t type;
-	uint64_t handle, owner;
-	uint64_t start, end;
-	uint32_t pid;
-	uint32_t flock;
 };
 
 /*

@@ -289,8 +289,6 @@ static void on_answer(struct csv_ho_table *t, struct csv_ho_msg *m)
 				   .times = m->times,
 				   .nfiles = m->plan.nfiles,
 				   .file = m->plan.file,
-				   .nbrls = m->nbrls,
-				   .brl = m->brl,
 				   .uri = m->plan.uri };
 
 	if (h && m->event < CSV_HO_EV_GO)

@@ -132,24 +132,6 @@ static void times(struct coder *c, struct csv_ho_times *t)
 	ms(c, &t->home);
 }
 
-static unsigned brls(struct coder *c, unsigned n, struct csv_ho_brl *brl)
-{
-	n = below(c, n, CSV_HO_BRLS_MAX + 1);
-	for (unsigned i = 0; i < n; i++) {
-		struct csv_ho_brl *b = &brl[i];
-
-		b->file = below(c, b->file, CSV_HO_FILES_MAX);
-		u32(c, &b->type);
-		u64(c, &b->handle);
-		u64(c, &b->owner);
-		u64(c, &b->start);
-		u64(c, &b->end);
-		u32(c, &b->pid);
-		u32(c, &b->flock);
-	}
-	return n;
-}
-
 static void message(struct coder *c, struct csv_ho_msg *m)
 {
 	m->kind = (enum csv_ho_msg_kind)below(c, m->kind, CSV_HO_MSG_ANSWER + 1);
@@ -163,7 +145,6 @@ static void message(struct coder *c, struct csv_ho_msg *m)
 	str(c, m->why, sizeof(m->why));
 	times(c, &m->times);
 	plan(c, &m->plan);
-	m->nbrls = brls(c, m->nbrls, m->brl);
 }
 
 static void record(struct coder *c, struct csv_handoff *h)
@@ -181,7 +162,6 @@ static void record(struct coder *c, struct csv_handoff *h)
 	h->err = (enum csv_err)below(c, h->err, CSV_ERR_COUNT);
 	str(c, h->why, sizeof(h->why));
 	times(c, &h->times);
-	h->nbrls = brls(c, h->nbrls, h->brl);
 	u64(c, &h->number);
 }
 

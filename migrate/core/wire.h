@@ -24,8 +24,6 @@ struct csv_ho_msg {
 	enum csv_err err;
 	char why[CSV_HO_WHY_MAX];
 	struct csv_ho_times times;
-	unsigned nbrls;
-	struct csv_ho_brl brl[CSV_HO_BRLS_MAX];
 };
 
 /* One that is never too large for any message. */

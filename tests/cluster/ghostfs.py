@@ -15,9 +15,9 @@ import sys
 import time
 
 HELLO, LOCK, GRANT, ATTACH, ATTACHED, FENCE, FENCE_DONE, REPLAY, REPLAY_DONE = 1, 10, 11, 20, 21, 30, 31, 32, 33
-HANDLE, HO_FILE, HO_RANGE, HO_ORDER, HO_ANSWER = 50, 81, 82, 83, 84
+HANDLE, HO_FILE, HO_ORDER, HO_ANSWER = 50, 81, 83, 84
 HEAD = struct.Struct("=IIQII")
-HO = struct.Struct("=16s16s16I4d64s64s64s64s128s200s")
+HO = struct.Struct("=16s16s14I4d64s64s64s64s128s200s")
 HO_FILE_BODY = struct.Struct("=IIQQQ32s512s")
 VERBS = ["NOTHING", "ARM", "COMMIT", "ACTIVATE", "RETURN", "RECLAIM", "RESOLVE", "WATCH", "RESUME", "REVOKE", "DECIDED",
          "SYNC"]
@@ -107,18 +107,18 @@ class Ghost:
             return "IS_SRC" if any(x["holder"] == src for x in leases) else "IS_OTHER"
         return "RESUMED" if verb == "RESUME" else None
 
-    def answer(self, ident, event, ranges=0):
+    def answer(self, ident, event):
         files = json.loads(self.disk.read_text()) if event in ("COMMITTED", "RETURNED") else []
         for n, lease in enumerate(files):
             self.send(HO_FILE, HO_FILE_BODY.pack(n, FILES[n][1], FILES[n][0], lease["epoch"], 1 << 20, b"", b""))
-        body = HO.pack(bytes.fromhex(ident), UUID, 0, EVENTS[event], 0, 0, len(files), 0, *[0] * 10, 0.5, 1.5, 0.7, 0,
+        body = HO.pack(bytes.fromhex(ident), UUID, 0, EVENTS[event], 0, 0, len(files), *[0] * 9, 0.5, 1.5, 0.7, 0,
                        b"", b"", b"", b"", b"", b"")
         self.send(HO_ANSWER, body)
 
     def obey(self, data):
         values = HO.unpack_from(data)
         ident, verb = values[0].hex(), VERBS[values[2]]
-        src, dst = list(values[9:11]), list(values[12:14])
+        src, dst = list(values[8:10]), list(values[11:13])
         print(verb, flush=True)
         if self.options.get("stall") == verb:
             return

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from agents import errno_of
 from harness.csvfs import volume_state
 from harness.instance import BIN
 from harness.wait import wait_until
@@ -97,6 +98,67 @@ def test_there_and_back(cluster, trio, disks):
     csvadm(cluster.node("n2"), "handoff", "commit", second)
     source.pwrite("d0", "three", 6)
     assert source.pread("d0", 11, 0) == "onetwothree"
+
+
+def locks_of_qemu(agent, name):
+    """The bytes that QEMU locks: shared by all who allow writing, and what it tests to keep others out."""
+    agent.ofd_lock(name, "w", 100, 2)
+    agent.ofd_lock(name, "w", 200, 2)
+
+
+def test_byte_ranges_do_not_stay_behind(cluster, trio, disks):
+    """What the source had locked is gone with the commit, though nobody there unlocks any more."""
+    source, destination, third = trio
+    open_all(source, disks)
+    for name in ("d0", "d1"):
+        locks_of_qemu(source, name)
+    ident = prepare(cluster, disks)
+    open_all(destination, disks, "O_RDWR")
+    fails_with(errno.EAGAIN, destination.ofd_lock, "d0", "w", 100, 2)
+    csvadm(cluster.node("n1"), "handoff", "commit", ident)
+    for name in ("d0", "d1"):
+        locks_of_qemu(destination, name)
+    # H5: the source may unlock, or lock, as it likes: it touches nothing at the destination.
+    source.ofd_lock("d0", "u", 100, 2)
+    source.ofd_lock("d0", "w", 100, 2)
+    source.close("d0")
+    third.open("r", disks[0], "O_RDONLY")
+    fails_with(errno.EAGAIN, third.ofd_lock, "r", "r", 100, 2)
+
+
+def test_byte_ranges_when_the_source_dies(cluster, trio, disks):
+    """The node dies with the commit's answer: the destination's VM gets its locks all the same."""
+    source, destination, _ = trio
+    open_all(source, disks)
+    for name in ("d0", "d1"):
+        locks_of_qemu(source, name)
+    ident = prepare(cluster, disks)
+    open_all(destination, disks, "O_RDWR")
+    csvadm(cluster.node("n1"), "handoff", "commit", ident)
+    cluster.kill("n1")
+    for name in ("d0", "d1"):
+        locks_of_qemu(destination, name)
+    destination.pwrite("d0", "runs on", 0)
+
+
+def test_byte_ranges_come_back(cluster, trio, disks):
+    """A take-back: the source has its locks again, the destination has none."""
+    source, destination, third = trio
+    open_all(source, disks)
+    locks_of_qemu(source, "d0")
+    ident = prepare(cluster, disks)
+    open_all(destination, disks, "O_RDWR")
+    csvadm(cluster.node("n1"), "handoff", "commit", ident)
+    locks_of_qemu(destination, "d0")
+    destination.ofd_lock("d0", "w", 300, 2)
+    csvadm(cluster.node("n2"), "handoff", "takeback", ident)
+    third.open("r", disks[0], "O_RDONLY")
+    fails_with(errno.EAGAIN, third.ofd_lock, "r", "r", 100, 2)
+    third.ofd_lock("r", "r", 300, 2)
+    destination.close("d0")
+    fails_with(errno.EAGAIN, third.ofd_lock, "r", "r", 100, 2)
+    source.close("d0")
+    wait_until("the source's locks to go", lambda: errno_of(third.ofd_lock, "r", "r", 100, 2) == 0, 10)
 
 
 def test_abort_and_third_start(cluster, trio, disks):

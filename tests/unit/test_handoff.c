@@ -83,8 +83,6 @@ static void answer(struct csv_ho_table *t, uint8_t id, enum csv_ho_event_type ev
 	if (event == CSV_HO_EV_COMMITTED) {
 		msg.plan.nfiles = 1;
 		msg.plan.file[0].epoch = 4;
-		msg.nbrls = 1;
-		msg.brl[0] = (struct csv_ho_brl){ .start = 100, .end = 101 };
 	}
 	deliver(t, slot + 1);
 }
@@ -130,7 +128,6 @@ static void test_good_day(void **state)
 	answer(&t, 1, CSV_HO_EV_COMMITTED, 0);
 	assert_int_equal(seen.moves, 1);
 	assert_int_equal(record(&t, 1)->plan.file[0].epoch, 4);
-	assert_int_equal(record(&t, 1)->brl[0].end, 101);
 	assert_int_equal(csv_handoff_verdict(record(&t, 1), CSV_HO_REQ_COMMIT), CSV_HO_PENDING);
 	answer(&t, 1, CSV_HO_EV_ACTIVATED, 1);
 	assert_int_equal(seen.last, CSV_HO_REVOKE);

@@ -16,15 +16,10 @@
 #include "fs/lock/vm.h"
 
 static struct csv_ranges *r;
-static bool alone; /* for every file */
 static pthread_mutex_t sent_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct csv_msg sent[64];
 static unsigned nsent;
 
-static bool is_alone(void *arg, uint64_t ino)
-{
-	return alone;
-}
 static enum csv_err send_msg(void *arg, const struct csv_msg *msg)
 {
 	pthread_mutex_lock(&sent_lock);
@@ -52,10 +47,9 @@ static int setup_local(void **state)
 }
 static int setup_cluster(void **state)
 {
-	struct csv_ranges_cfg cfg = { .nodeid = 1, .alone = is_alone, .send = send_msg };
+	struct csv_ranges_cfg cfg = { .nodeid = 1, .send = send_msg };
 
 	nsent = 0;
-	alone = false;
 	return csv_ranges_new(&cfg, &r) ? -1 : 0;
 }
 static int teardown(void **state)
@@ -204,18 +198,63 @@ static void test_resend(void **state)
 	assert_int_equal(b.err, CSV_OK);
 }
 
-/* While the file is leased here no message is needed; afterwards csvlockd learns what stands. */
-static void test_leased(void **state)
+/* H5: what a handle has or asks once its image has gone to another node is told to nobody. */
+static void test_apart(void **state)
+{
+	struct req a, b, c, d;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	answer(0, CSV_OK);
+	ask(&b, 2, F_RDLCK, 30, 39, false); /* another handle of the file */
+	answer(1, CSV_OK);
+	ask(&c, 1, F_WRLCK, 20, 29, false); /* still on its way when the image goes */
+	ask(&d, 1, F_WRLCK, 30, 39, true);  /* waits */
+	assert_int_equal(nsent, 3);
+	csv_range_set_apart(r, 1);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[3].type, CSV_MSG_BRL_DROP);
+	assert_int_equal(sent[3].brl.handle, 1);
+	assert_int_equal(d.err, CSV_OK);
+	answer(2, CSV_OK);
+	assert_int_equal(c.err, CSV_OK);
+	ask(&a, 1, F_UNLCK, 0, 4, false);
+	assert_int_equal(a.err, CSV_OK);
+	ask(&a, 1, F_WRLCK, 40, 49, false);
+	assert_int_equal(a.err, CSV_OK);
+	assert_int_equal(nsent, 4);
+	csv_ranges_resend(r); /* a new csvlockd hears of the other handle alone */
+	assert_int_equal(nsent, 5);
+	assert_int_equal(sent[4].brl.handle, 2);
+	ask(&a, 3, F_WRLCK, 0, 9, false); /* the VM is back, in another process: nothing is in its way */
+	assert_int_equal(nsent, 6);
+	csv_range_drop(r, 1); /* closed */
+	assert_int_equal(nsent, 6);
+}
+
+/* A take-back: the handle has what it had, and what it has done meanwhile. */
+static void test_rejoin(void **state)
 {
 	struct req a;
 
-	alone = true;
 	ask(&a, 1, F_WRLCK, 0, 9, false);
-	assert_int_equal(a.err, CSV_OK);
-	assert_int_equal(nsent, 0);
-	csv_ranges_to_cluster(r, 5, 1);
-	assert_int_equal(nsent, 1);
-	assert_int_equal(sent[0].brl.end, 9);
+	answer(0, CSV_OK);
+	csv_range_set_apart(r, 1);
+	csv_range_set_apart(r, 1); /* told twice */
+	assert_int_equal(nsent, 2);
+	ask(&a, 1, F_UNLCK, 0, 4, false);
+	csv_range_rejoin(r, 1);
+	assert_int_equal(nsent, 3);
+	assert_int_equal(sent[2].type, CSV_MSG_BRL_SET);
+	assert_int_equal(sent[2].seq, 0);
+	assert_int_equal(sent[2].brl.start, 5);
+	assert_int_equal(sent[2].brl.end, 9);
+	csv_range_rejoin(r, 1);
+	csv_range_rejoin(r, 2);
+	ask(&a, 2, F_WRLCK, 9, 9, false);
+	assert_int_equal(a.err, CSV_LOCKED);
+	assert_int_equal(nsent, 3);
+	ask(&a, 1, F_UNLCK, 9, 9, false); /* decided by csvlockd again */
+	assert_int_equal(nsent, 4);
 }
 
 static void test_out(void **state)
@@ -276,10 +315,15 @@ static void test_vm_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LOCAL(test_local),	     LOCAL(test_cancel_and_drop_of_waiters),
-		CLUSTER(test_out),	     CLUSTER(test_cluster),
-		CLUSTER(test_cluster_waits), CLUSTER(test_resend),
-		CLUSTER(test_leased),	     cmocka_unit_test(test_vm_names),
+		LOCAL(test_local),
+		LOCAL(test_cancel_and_drop_of_waiters),
+		CLUSTER(test_out),
+		CLUSTER(test_cluster),
+		CLUSTER(test_cluster_waits),
+		CLUSTER(test_resend),
+		CLUSTER(test_apart),
+		CLUSTER(test_rejoin),
+		cmocka_unit_test(test_vm_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
