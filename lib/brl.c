@@ -278,19 +278,6 @@ static void empty_file(struct csv_brl_table *t, struct brl_file *f)
 	drop_if_empty(t, f);
 }
 
-void csv_brl_drop_file(struct csv_brl_table *t, uint64_t ino, uint32_t gen)
-{
-	struct brl_file *f = find_file(t, ino, gen);
-
-	if (f)
-		empty_file(t, f);
-}
-
-bool csv_brl_file_locked(const struct csv_brl_table *t, uint64_t ino, uint32_t gen)
-{
-	return find_file(t, ino, gen) != NULL;
-}
-
 static void walk_file(const struct brl_file *f, void (*fn)(void *arg, const struct csv_brl *l), void *arg)
 {
 	struct csv_list *pos;
@@ -305,15 +292,6 @@ void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const str
 
 	for (n = csv_omap_first(&t->files); n; n = csv_omap_next(n))
 		walk_file(file_entry(n), fn, arg);
-}
-
-void csv_brl_walk_file(const struct csv_brl_table *t, uint64_t ino, uint32_t gen,
-		       void (*fn)(void *arg, const struct csv_brl *l), void *arg)
-{
-	struct brl_file *f = find_file(t, ino, gen);
-
-	if (f)
-		walk_file(f, fn, arg);
 }
 
 uint64_t csv_brl_count(const struct csv_brl_table *t)

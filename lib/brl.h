@@ -42,15 +42,9 @@ bool csv_brl_set(struct csv_brl_table *t, const struct csv_brl *req, struct csv_
 
 void csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle);
 void csv_brl_drop_node(struct csv_brl_table *t, uint32_t node);
-/* Forgets every lock of one file, after they have been handed over. */
-void csv_brl_drop_file(struct csv_brl_table *t, uint64_t ino, uint32_t gen);
-bool csv_brl_file_locked(const struct csv_brl_table *t, uint64_t ino, uint32_t gen);
 
 /* All locks by (ino, gen, flock, start, node, owner). fn must not change the table. */
 void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg);
-/* Those of one file. */
-void csv_brl_walk_file(const struct csv_brl_table *t, uint64_t ino, uint32_t gen,
-		       void (*fn)(void *arg, const struct csv_brl *l), void *arg);
 uint64_t csv_brl_count(const struct csv_brl_table *t);
 
 #endif

@@ -99,7 +99,6 @@ static void test_split_and_join(void **state)
 	assert_int_equal(li.l[1].start, 20);
 	assert_true(set(t, range(1, 7, F_UNLCK, 0, UINT64_MAX)));
 	assert_int_equal(csv_brl_count(t), 0);
-	assert_false(csv_brl_file_locked(t, 1, 1));
 	csv_brl_free(t);
 }
 
@@ -122,8 +121,6 @@ static void test_handles(void **state)
 	assert_true(set(t, range(2, 7, F_WRLCK, 10, 19)));
 	csv_brl_drop_node(t, 1);
 	assert_int_equal(csv_brl_count(t), 1);
-	csv_brl_drop_file(t, 1, 1);
-	assert_int_equal(csv_brl_count(t), 0);
 	csv_brl_free(t);
 }
 
