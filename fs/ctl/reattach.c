@@ -67,7 +67,7 @@ static enum csv_err declare(struct csv_link *l)
 		return err;
 	csv_locks_declare(m->locks, declare_lock, l->client);
 	if (m->ranges)
-		csv_ranges_resend(m->ranges);
+		csv_ranges_declare(m->ranges);
 	msg = (struct csv_msg){ .type = CSV_MSG_DECLARED, .seq = msg.seq };
 	return csv_client_send(l->client, &msg);
 }
@@ -122,6 +122,7 @@ void csv_link_lost(struct csv_link *l)
 		csv_warn("csvlockd is lost: no new locks until it is back");
 		csv_mount_set_state(m, CSV_VOL_PAUSED, "csvlockd does not run");
 		csv_locks_freeze(m->locks);
+		csv_ranges_freeze(m->ranges);
 		if (m->handoffs)
 			csv_handoffs_lost(m->handoffs);
 	}
@@ -141,6 +142,7 @@ void csv_link_lost(struct csv_link *l)
 		return;
 	}
 	csv_locks_thaw(m->locks);
+	csv_ranges_thaw(m->ranges);
 	csv_mount_handles_tell(m);
 	csv_mount_set_state(m, CSV_VOL_ONLINE, "");
 	csv_info("attached to csvlockd again");

@@ -133,7 +133,7 @@ static void start(struct lockreq *q)
 	pthread_mutex_lock(&waiting.lock);
 	csv_list_push_back(&waiting.list, &q->link);
 	pthread_mutex_unlock(&waiting.lock);
-	if (q->range.wait)
+	if (q->range.brl.type != F_UNLCK)
 		fuse_req_interrupt_func(q->req, interrupted, m);
 	if (q->test)
 		csv_range_test(m->ranges, &q->range);

@@ -14,7 +14,7 @@
 
 enum req_state {
 	REQ_IDLE,
-	REQ_ASKED,   /* csvlockd has been asked */
+	REQ_ASKED,   /* csvlockd has been asked; while frozen: is to be asked */
 	REQ_WAITING, /* for a lock to go away */
 	REQ_DONE,    /* done() is on its way */
 };
@@ -30,6 +30,7 @@ struct csv_ranges {
 	struct csv_list finished; /* done() to be called when the mutex is free */
 	uint64_t seq;
 	bool stop, out;
+	bool frozen; /* csvlockd is lost, or is told what stands: nothing is asked */
 };
 
 /* A handle set apart, and its locks: nobody else's business, so each has a table of its own. */
@@ -118,13 +119,15 @@ static void to_msg(const struct csv_brl *b, uint32_t type, uint64_t seq, struct 
 					 .flock = b->flock };
 }
 
-/* NOTCONN is no error here: the request stays ASKED and csv_ranges_resend() sends it again. */
+/* NOTCONN is no error here: the request stays ASKED and csv_ranges_thaw() sends it again. */
 static void ask(struct csv_ranges *r, struct csv_range_req *req)
 {
 	struct csv_msg msg;
 
 	req->state = REQ_ASKED;
-	req->seq = ++r->seq;
+	req->seq = ++r->seq; /* an answer to an earlier asking finds nobody */
+	if (r->frozen)
+		return;
 	to_msg(&req->want, req->test ? CSV_MSG_BRL_TEST : CSV_MSG_BRL_SET, req->seq, &msg);
 	r->cfg.send(r->cfg.arg, &msg);
 }
@@ -177,6 +180,16 @@ static void attempt(struct csv_ranges *r, struct csv_range_req *req)
 	finish(r, req, CSV_OK);
 }
 
+/* Out: what is not there cannot be had.  An unlock succeeds: who gets an error may think that it still has the lock. */
+static void refuse(struct csv_ranges *r, struct csv_range_req *req)
+{
+	bool unlock = !req->test && req->want.type == F_UNLCK;
+
+	if (unlock)
+		csv_brl_set(table_of(r, req->want.handle), &req->want, NULL);
+	finish(r, req, unlock ? CSV_OK : CSV_WITHDRAWN);
+}
+
 static void start(struct csv_ranges *r, struct csv_range_req *req, bool test)
 {
 	pthread_mutex_lock(&r->mutex);
@@ -184,12 +197,13 @@ static void start(struct csv_ranges *r, struct csv_range_req *req, bool test)
 	req->want = req->brl;
 	req->test = test;
 	req->err = CSV_OK;
+	req->cancelled = false;
 	req->state = REQ_IDLE;
 	csv_list_push_back(&r->reqs, &req->link);
-	if (r->out)
-		finish(r, req, CSV_WITHDRAWN);
-	else if (!csv_brl_sound(&req->want))
+	if (!csv_brl_sound(&req->want))
 		finish(r, req, CSV_INVAL);
+	else if (r->out)
+		refuse(r, req);
 	else
 		attempt(r, req);
 	if (!test && req->want.type != F_WRLCK)
@@ -207,11 +221,20 @@ void csv_range_test(struct csv_ranges *r, struct csv_range_req *req)
 	start(r, req, true);
 }
 
+/* While frozen nobody will answer, for as long as it takes; and the csvlockd to come does not know of the request. */
+static void end_if_unheard(struct csv_ranges *r, struct csv_range_req *req)
+{
+	if (r->frozen && req->state == REQ_ASKED && req->cancelled && req->want.type != F_UNLCK)
+		finish(r, req, CSV_INTR);
+}
+
 void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
 {
 	pthread_mutex_lock(&r->mutex);
 	if (req->state == REQ_WAITING)
 		finish(r, req, CSV_INTR);
+	req->cancelled = true;
+	end_if_unheard(r, req);
 	if (req->state == REQ_ASKED && req->wait) {
 		req->wait = false; /* csvlockd's answer decides: OK, or INTR */
 		req->err = CSV_INTR;
@@ -242,6 +265,8 @@ void csv_range_drop(struct csv_ranges *r, uint64_t handle)
 
 		if (req->want.handle == handle && req->state == REQ_WAITING)
 			finish(r, req, CSV_INTR);
+		else if (req->want.handle == handle && !req->test)
+			req->want.type = F_UNLCK; /* whatever the answer will be, it has nothing */
 	}
 	csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
 	a = apart_of(r, handle);
@@ -348,26 +373,49 @@ void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg)
 	ranges_unlock(r);
 }
 
-/* Tells csvlockd a lock that stands here; its answer bears number 0 and is ignored: the lock is ours already. */
+/* Declares a lock that stands here. */
 static void tell_one(void *arg, const struct csv_brl *b)
 {
 	struct csv_ranges *r = arg;
 	struct csv_msg msg;
 
 	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
+	msg.brl.declare = 1;
 	r->cfg.send(r->cfg.arg, &msg);
 }
 
-void csv_ranges_resend(struct csv_ranges *r)
+void csv_ranges_freeze(struct csv_ranges *r)
 {
 	struct csv_list *pos, *tmp;
 
 	pthread_mutex_lock(&r->mutex);
+	r->frozen = true;
+	csv_list_for_each_safe(pos, tmp, &r->reqs)
+		end_if_unheard(r, csv_list_entry(pos, struct csv_range_req, link));
+	ranges_unlock(r);
+}
+
+void csv_ranges_declare(struct csv_ranges *r)
+{
+	pthread_mutex_lock(&r->mutex);
 	csv_brl_walk(r->table, tell_one, r);
+	ranges_unlock(r);
+}
+
+void csv_ranges_thaw(struct csv_ranges *r)
+{
+	struct csv_list *pos, *tmp;
+
+	pthread_mutex_lock(&r->mutex);
+	r->frozen = false;
 	csv_list_for_each_safe(pos, tmp, &r->reqs) {
 		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
 
-		if (req->state == REQ_ASKED)
+		if (req->state != REQ_ASKED)
+			continue;
+		if (apart_of(r, req->want.handle))
+			attempt(r, req); /* set apart meanwhile: it is csvlockd's business no more */
+		else
 			ask(r, req);
 	}
 	ranges_unlock(r);
@@ -378,7 +426,7 @@ void csv_ranges_out(struct csv_ranges *r)
 	pthread_mutex_lock(&r->mutex);
 	r->out = true;
 	while (!csv_list_empty(&r->reqs))
-		finish(r, csv_list_entry(r->reqs.next, struct csv_range_req, link), CSV_WITHDRAWN);
+		refuse(r, csv_list_entry(r->reqs.next, struct csv_range_req, link));
 	ranges_unlock(r);
 }
 

@@ -23,7 +23,7 @@ struct csv_ranges;
 struct csv_ranges_cfg {
 	uint32_t nodeid;
 	struct csv_workq *workq; /* done() of requests that had to wait runs there; NULL: in whatever thread */
-	/* Sends a record to csvlockd, which decides; NULL: this node does. NOTCONN: sent again by csv_ranges_resend(). */
+	/* Sends a record to csvlockd, which decides; NULL: this node does. NOTCONN: sent again by csv_ranges_thaw(). */
 	enum csv_err (*send)(void *arg, const struct csv_msg *msg);
 	void *arg;
 };
@@ -45,13 +45,13 @@ struct csv_range_req {
 	uint64_t seq;
 	struct csv_brl want;
 	uint16_t err;
-	uint8_t state, test;
+	uint8_t state, test, cancelled;
 };
 void csv_range_set(struct csv_ranges *r, struct csv_range_req *req);
 void csv_range_test(struct csv_ranges *r, struct csv_range_req *req);
-/* INTERRUPT: a waiting request ends with INTR; one that is just being answered ends as it does. */
+/* INTERRUPT: a request that waits, or that nobody can answer now, ends with INTR; one being answered ends as it does. */
 void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req);
-/* RELEASE: all locks of the handle are gone; requests of the handle that wait end with INTR. */
+/* RELEASE: all locks of the handle are gone, requests of the handle that wait end with INTR, others get nothing. */
 void csv_range_drop(struct csv_ranges *r, uint64_t handle);
 /*
  * The image of this handle now belongs to another node.  csvlockd is told to forget the handle's locks, before
@@ -62,9 +62,15 @@ void csv_range_set_apart(struct csv_ranges *r, uint64_t handle);
 /* The image is here again: the locks that the handle has by now are told to csvlockd. No-op if it was not apart. */
 void csv_range_rejoin(struct csv_ranges *r, uint64_t handle);
 
-/* For the link to csvlockd: BRL_RESULT; connected again; the volume is out. */
-void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg);
-void csv_ranges_resend(struct csv_ranges *r);
+/*
+ * For the link to csvlockd.  It is lost: freeze.  Connected again: declare tells the locks that stand, and them alone;
+ * what is asked meanwhile is kept.  Attached again: thaw asks (again) what has no answer.
+ */
+void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg); /* BRL_RESULT */
+void csv_ranges_freeze(struct csv_ranges *r);
+void csv_ranges_declare(struct csv_ranges *r);
+void csv_ranges_thaw(struct csv_ranges *r);
+/* The volume is out: all requests end with WITHDRAWN, now and later; unlocking works, and tells nobody. */
 void csv_ranges_out(struct csv_ranges *r);
 
 #endif

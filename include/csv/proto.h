@@ -153,7 +153,7 @@ struct csv_msg_brl {
 	uint32_t pid;
 	uint32_t nodeid;            /* BRL_RESULT: whose */
 	uint32_t flock;             /* 1: flock(2) space, apart from fcntl's */
-	uint32_t reserved;
+	uint32_t declare;           /* BRL_SET after REATTACH: 1: I have this; it is not answered */
 };
 enum csv_handle_state { CSV_HANDLE_OPEN, CSV_HANDLE_ARMED, CSV_HANDLE_LEASED, CSV_HANDLE_PARKED, CSV_HANDLE_REVOKED };
 struct csv_msg_handle {

@@ -298,16 +298,19 @@ static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct 
 static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	struct csv_brl l = csv_brl_of(&msg->brl);
+	bool declaring = c->phase == CSV_LOCAL_DECLARING, set = msg->type == CSV_MSG_BRL_SET;
 	struct csv_brl_ask *a;
 
-	if (!csv_brl_sound(&l) || (!has_slot(c) && c->phase != CSV_LOCAL_DECLARING)) {
+	/* A request taken for a declaration would make a lock that nobody has, and wait for its answer for ever. */
+	if (!csv_brl_sound(&l) || (!has_slot(c) && !declaring) || declaring != !!msg->brl.declare ||
+	    (declaring && (!set || l.type == F_UNLCK))) {
 		protocol_error(m, c, msg->seq, "bad byte-range request");
 		return;
 	}
-	if (c->phase == CSV_LOCAL_DECLARING || (msg->type == CSV_MSG_BRL_SET && l.type == F_UNLCK))
+	if (declaring || (set && l.type == F_UNLCK))
 		csv_brl_set(c->brl, &l, NULL);
-	if (c->phase == CSV_LOCAL_DECLARING)
-		return; /* a declaration, no request */
+	if (declaring)
+		return;
 	a = calloc(1, sizeof(*a));
 	CSV_ASSERT(a);
 	a->msg = *msg;

@@ -509,6 +509,7 @@ static void tick(struct sim *s, uint64_t n, uint64_t life, void *data)
 			msg = (struct csv_msg){ .type = CSV_MSG_BRL_SET };
 			msg.brl = (struct csv_msg_brl){ .ino = 7, .handle = 1, .owner = n, .start = 100, .end = 200 };
 			msg.brl.type = fs->range.write ? F_WRLCK : F_RDLCK;
+			msg.brl.declare = 1;
 			sim_fs_tell(s, (unsigned)n, &msg);
 		}
 		msg = (struct csv_msg){ .type = CSV_MSG_DECLARED };

@@ -70,10 +70,7 @@ static void adopt(void *arg, struct csv_iref ref)
 static void set_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
 {
 }
-static void ranges(void *arg, struct csv_iref ref, void (*fn)(void *fn_arg, const struct csv_brl *l), void *fn_arg)
-{
-}
-static void load(void *arg, const struct csv_brl *l)
+static void ranges(void *arg, struct csv_iref ref, bool gone)
 {
 }
 static bool is_alive(void *arg, uint32_t slot, uint32_t incarnation)
@@ -91,8 +88,7 @@ static int setup(void **state)
 					.revoke = revoke,
 					.adopt = adopt,
 					.state = set_state,
-					.ranges = ranges,
-					.load = load };
+					.ranges = ranges };
 	struct csv_why why;
 
 	sem_init(&answered, 0, 0);

@@ -421,10 +421,7 @@ static void ho_adopt(void *arg, struct csv_iref ref)
 static void ho_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
 {
 }
-static void ho_ranges(void *arg, struct csv_iref ref, void (*fn)(void *fn_arg, const struct csv_brl *l), void *fn_arg)
-{
-}
-static void ho_load(void *arg, const struct csv_brl *l)
+static void ho_ranges(void *arg, struct csv_iref ref, bool gone)
 {
 }
 
@@ -474,8 +471,7 @@ static void test_handoff_of_lost_writes(void **state)
 					.revoke = ho_revoke,
 					.adopt = ho_adopt,
 					.state = ho_state,
-					.ranges = ho_ranges,
-					.load = ho_load };
+					.ranges = ho_ranges };
 	struct ho_bundle b = { .id = "handoff", .nfiles = 1 };
 	void *buf = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
 	_Atomic uint64_t account = 0;

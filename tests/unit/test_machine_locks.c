@@ -165,6 +165,52 @@ static void test_ranges(void **state)
 	assert_int_equal(rig_take(&rig, 2, CSV_MSG_BRL_RESULT)->err, CSV_OK);
 }
 
+static void declare_range(uint32_t type, uint64_t handle, enum csv_msg_type kind, bool declare)
+{
+	struct csv_msg msg = { .type = kind };
+
+	msg.brl =
+	    (struct csv_msg_brl){ .ino = 9, .type = type, .handle = handle, .owner = 5, .start = 100, .end = 100 };
+	msg.brl.declare = declare;
+	rig_record(&rig, 2, &msg);
+}
+
+/* Node 2's csvlockd is new, its csvfs declares. */
+static void reattach(void)
+{
+	rig_restart(&rig, 2);
+	rig_group(&rig, 1 | 4, false);
+	rig_settle(&rig);
+	rig_group(&rig, 7, false);
+	rig_settle(&rig);
+	rig_hello(&rig, 2);
+	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_REATTACH, .slot = { .slot = 1, .incarnation = 1 } });
+}
+
+/* Only what stands can be declared: a question or a request among it would become a lock that nobody has. */
+static void test_ranges_declared(void **state)
+{
+	rig_close(&rig);
+	rig_open(&rig, 3);
+	rig_mount(&rig, 1, 0);
+	rig_mount(&rig, 2, 1);
+	reattach();
+	declare_range(F_WRLCK, 22, CSV_MSG_BRL_SET, true);
+	rig_record(&rig, 2, &(struct csv_msg){ .type = CSV_MSG_DECLARED });
+	assert_non_null(rig_take(&rig, 2, CSV_MSG_ATTACHED));
+	assert_null(rig_take(&rig, 2, CSV_MSG_BRL_RESULT));
+	brl(1, F_RDLCK, 11);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_BRL_RESULT)->err, CSV_LOCKED);
+	reattach();
+	declare_range(F_WRLCK, 22, CSV_MSG_BRL_TEST, false);
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ERROR)->err, CSV_PROTO);
+	assert_true(rig.closed[1]);
+	reattach();
+	declare_range(F_WRLCK, 22, CSV_MSG_BRL_SET, false);
+	assert_int_equal(rig_take(&rig, 2, CSV_MSG_ERROR)->err, CSV_PROTO);
+	assert_true(rig.closed[1]);
+}
+
 static void test_malformed(void **state)
 {
 	uint64_t digest = csv_machine_digest(rig.m[0]);
@@ -193,6 +239,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slot_is_one_nodes, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_view, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_ranges, open_two, close_rig),
+		cmocka_unit_test_setup_teardown(test_ranges_declared, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_malformed, open_two, close_rig),
 	};
 

@@ -179,23 +179,89 @@ static void test_cluster_waits(void **state)
 	assert_int_equal(b.err, CSV_INTR);
 }
 
-/* A new csvlockd is told what stands and what was asked. */
-static void test_resend(void **state)
+/* A new csvlockd is told what stands; what was asked is no lock, and is asked again once it knows the mount. */
+static void test_declare(void **state)
+{
+	struct req a, b, c;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	answer(0, CSV_OK);
+	ask(&b, 2, F_WRLCK, 20, 29, false);
+	csv_ranges_freeze(r);
+	ask(&c, 3, F_WRLCK, 40, 49, true); /* while there is none */
+	csv_ranges_declare(r);
+	assert_int_equal(nsent, 3);
+	assert_int_equal(sent[2].brl.handle, 1);
+	assert_int_equal(sent[2].brl.declare, 1);
+	csv_ranges_thaw(r);
+	assert_int_equal(nsent, 5);
+	assert_int_equal(sent[3].brl.handle, 2);
+	assert_int_equal(sent[3].brl.declare, 0);
+	answer(1, CSV_OK); /* to the question that was lost: nobody waits for it */
+	assert_int_equal(b.err, -1);
+	answer(3, CSV_OK);
+	assert_int_equal(b.err, CSV_OK);
+	answer(4, CSV_OK);
+	assert_int_equal(c.err, CSV_OK);
+}
+
+/* Who waits for another node's lock asks no csvlockd that is not there, or that is just being told what stands. */
+static void test_no_retry_while_frozen(void **state)
+{
+	struct req a;
+
+	ask(&a, 1, F_WRLCK, 0, 9, true);
+	answer(0, CSV_LOCKED);
+	csv_ranges_freeze(r);
+	usleep(350000); /* three times the pause between two tries */
+	assert_int_equal(count_sent(), 1);
+	csv_ranges_thaw(r);
+	EVENTUALLY(count_sent() == 2);
+	answer(1, CSV_OK);
+	assert_int_equal(a.err, CSV_OK);
+}
+
+/* A signal ends a request that nobody can answer, whether it came before csvlockd was lost or after. */
+static void test_cancel_while_frozen(void **state)
+{
+	struct req a, b, u;
+
+	ask(&a, 1, F_WRLCK, 0, 9, true);
+	csv_range_cancel(r, &a.q);
+	ask(&b, 2, F_WRLCK, 20, 29, false);
+	ask(&u, 3, F_UNLCK, 0, UINT64_MAX, false);
+	assert_int_equal(a.err, -1);
+	csv_ranges_freeze(r);
+	assert_int_equal(a.err, CSV_INTR);
+	csv_range_cancel(r, &b.q);
+	assert_int_equal(b.err, CSV_INTR);
+	csv_range_cancel(r, &u.q); /* an unlock must not get lost */
+	assert_int_equal(u.err, -1);
+	csv_ranges_thaw(r);
+	assert_int_equal(nsent, 4);
+	answer(3, CSV_OK);
+	assert_int_equal(u.err, CSV_OK);
+}
+
+/* What is closed while csvlockd is away has no lock afterwards. */
+static void test_drop_while_frozen(void **state)
 {
 	struct req a, b;
 
 	ask(&a, 1, F_WRLCK, 0, 9, false);
 	answer(0, CSV_OK);
-	ask(&b, 2, F_WRLCK, 20, 29, false);
-	csv_ranges_resend(r);
+	ask(&b, 1, F_WRLCK, 20, 29, false);
+	csv_ranges_freeze(r);
+	csv_range_drop(r, 1);
+	csv_ranges_declare(r);
+	csv_ranges_thaw(r);
 	assert_int_equal(nsent, 4);
-	assert_int_equal(sent[2].brl.handle, 1);
-	assert_int_equal(sent[2].seq, 0);
-	assert_int_equal(sent[3].brl.handle, 2);
-	answer(1, CSV_OK); /* to the question that was lost: nobody waits for it */
-	assert_int_equal(b.err, -1);
+	assert_int_equal(sent[2].type, CSV_MSG_BRL_DROP);
+	assert_int_equal(sent[3].brl.type, F_UNLCK);
 	answer(3, CSV_OK);
 	assert_int_equal(b.err, CSV_OK);
+	ask(&a, 2, F_WRLCK, 20, 29, false); /* no conflict within the node */
+	assert_int_equal(nsent, 5);
 }
 
 /* H5: what a handle has or asks once its image has gone to another node is told to nobody. */
@@ -222,13 +288,29 @@ static void test_apart(void **state)
 	ask(&a, 1, F_WRLCK, 40, 49, false);
 	assert_int_equal(a.err, CSV_OK);
 	assert_int_equal(nsent, 4);
-	csv_ranges_resend(r); /* a new csvlockd hears of the other handle alone */
+	csv_ranges_freeze(r);
+	csv_ranges_declare(r); /* a new csvlockd hears of the other handle alone */
 	assert_int_equal(nsent, 5);
 	assert_int_equal(sent[4].brl.handle, 2);
+	csv_ranges_thaw(r);
 	ask(&a, 3, F_WRLCK, 0, 9, false); /* the VM is back, in another process: nothing is in its way */
 	assert_int_equal(nsent, 6);
 	csv_range_drop(r, 1); /* closed */
 	assert_int_equal(nsent, 6);
+}
+
+/* Asked before the image went, and csvlockd is lost before it has answered: nobody is to be asked again. */
+static void test_apart_while_asked(void **state)
+{
+	struct req a;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	csv_range_set_apart(r, 1);
+	csv_ranges_freeze(r);
+	csv_ranges_declare(r);
+	csv_ranges_thaw(r);
+	assert_int_equal(a.err, CSV_OK);
+	assert_int_equal(nsent, 2); /* the question, and BRL_DROP */
 }
 
 /* A take-back: the handle has what it had, and what it has done meanwhile. */
@@ -259,13 +341,20 @@ static void test_rejoin(void **state)
 
 static void test_out(void **state)
 {
-	struct req a, b;
+	struct req a, b, u, w;
 
+	ask(&u, 1, F_WRLCK, 50, 59, false);
+	answer(0, CSV_OK);
 	ask(&a, 1, F_WRLCK, 0, 9, true);
+	ask(&w, 2, F_WRLCK, 50, 59, true);
 	csv_ranges_out(r);
 	assert_int_equal(a.err, CSV_WITHDRAWN);
+	assert_int_equal(w.err, CSV_WITHDRAWN);
 	ask(&b, 1, F_WRLCK, 0, 9, true);
 	assert_int_equal(b.err, CSV_WITHDRAWN);
+	ask(&u, 1, F_UNLCK, 0, UINT64_MAX, false);
+	assert_int_equal(u.err, CSV_OK);
+	assert_int_equal(nsent, 2);
 }
 
 /* ---- VMs -------------------------------------------------------------------------------- */
@@ -320,8 +409,12 @@ int main(void)
 		CLUSTER(test_out),
 		CLUSTER(test_cluster),
 		CLUSTER(test_cluster_waits),
-		CLUSTER(test_resend),
+		CLUSTER(test_declare),
+		CLUSTER(test_no_retry_while_frozen),
+		CLUSTER(test_cancel_while_frozen),
+		CLUSTER(test_drop_while_frozen),
 		CLUSTER(test_apart),
+		CLUSTER(test_apart_while_asked),
 		CLUSTER(test_rejoin),
 		cmocka_unit_test(test_vm_names),
 	};
