@@ -128,6 +128,7 @@ struct csv_bdev {
 	 * flush covers (J4).  Read with csv_bdev_generation().
 	 */
 	uint64_t generation;
+	int stopped;              /* csv_bdev_stop() */
 };
 
 #define CSV_BDEV_RDONLY 1u
@@ -146,9 +147,25 @@ void csv_bdev_close(struct csv_bdev *dev);
 /* In memory, sparse, zero-filled; `block` 512 or 4096. For tests. */
 enum csv_err csv_bdev_mem(uint64_t size, uint32_t block, struct csv_bdev **dev);
 
+/*
+ * From now on every write and discard fails with CSV_WITHDRAWN; reads, flushes and what was submitted before go on.
+ * For good; any thread, never blocks.
+ */
+static inline void csv_bdev_stop(struct csv_bdev *dev)
+{
+	__atomic_store_n(&dev->stopped, 1, __ATOMIC_SEQ_CST);
+}
+static inline bool csv_bdev_stopped(const struct csv_bdev *dev)
+{
+	return __atomic_load_n(&dev->stopped, __ATOMIC_SEQ_CST);
+}
+
 static inline void csv_bdev_submit(struct csv_bdev *dev, struct csv_io *io)
 {
-	dev->ops->submit(dev, io);
+	if (csv_bdev_stopped(dev) && (io->op == CSV_IO_WRITE || io->op == CSV_IO_DISCARD))
+		io->done(io, CSV_WITHDRAWN);
+	else
+		dev->ops->submit(dev, io);
 }
 uint64_t csv_bdev_generation(struct csv_bdev *dev);
 

@@ -300,6 +300,28 @@ static void test_file_truncated(void **state)
 	unlink(path);
 }
 
+/* A stopped device takes no more writes; what is there can be read. */
+static void test_stop(void **state)
+{
+	char a[4096], b[4096];
+	struct csv_bdev_batch *batch;
+	struct csv_bdev *dev;
+
+	assert_int_equal(csv_bdev_mem(MIB, 512, &dev), CSV_OK);
+	fill(a, sizeof(a), 1);
+	assert_int_equal(csv_bdev_write(dev, 0, a, sizeof(a), 0), CSV_OK);
+	csv_bdev_stop(dev);
+	fill(b, sizeof(b), 2);
+	assert_int_equal(csv_bdev_write(dev, 0, b, sizeof(b), CSV_IO_FUA), CSV_WITHDRAWN);
+	assert_int_equal(csv_bdev_batch_begin(dev, &batch), CSV_OK);
+	csv_bdev_batch_write(batch, 0, b, sizeof(b), 0);
+	assert_int_equal(csv_bdev_batch_wait(batch), CSV_WITHDRAWN);
+	assert_int_equal(csv_bdev_flush(dev), CSV_OK);
+	assert_int_equal(csv_bdev_read(dev, 0, b, sizeof(b)), CSV_OK);
+	assert_memory_equal(a, b, sizeof(a));
+	csv_bdev_close(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_file_rdonly),
 		cmocka_unit_test(test_open_errors),
 		cmocka_unit_test(test_file_truncated),
+		cmocka_unit_test(test_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
