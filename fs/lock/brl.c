@@ -239,6 +239,9 @@ void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
 		req->wait = false; /* csvlockd's answer decides: OK, or INTR */
 		req->err = CSV_INTR;
 	}
+	/* It may take until the thaw of the volume. */
+	if (req->state == REQ_ASKED && req->want.type != F_UNLCK)
+		r->cfg.send(r->cfg.arg, &(struct csv_msg){ .type = CSV_MSG_BRL_CANCEL, .seq = req->seq });
 	ranges_unlock(r);
 }
 

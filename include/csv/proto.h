@@ -55,8 +55,9 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2 };
 	/* byte-range locks */ \
 	X(40, BRL_SET, "F -> L: set or clear brl.*") \
 	X(41, BRL_TEST, "F -> L: who would conflict with brl.*") \
-	X(42, BRL_RESULT, "L -> F: err OK, or LOCKED with the conflict in brl.*") \
+	X(42, BRL_RESULT, "L -> F: err OK, LOCKED with the conflict in brl.*, or INTR (cancelled)") \
 	X(43, BRL_DROP, "F -> L: drop all locks of brl.handle; no answer") \
+	X(44, BRL_CANCEL, "F -> L: request seq, if it still waits for the thaw: its answer is INTR") \
 	/* registry of open handles (this node's) */ \
 	X(50, HANDLE, "F -> L: handle.* opened or changed / L -> A: one of the list") \
 	X(51, HANDLE_GONE, "F -> L: handle.id closed") \

@@ -41,6 +41,7 @@ static const struct apply_row {
 	[CSV_G_RETRY] = { csv_apply_retry, false },
 	[CSV_G_BRL] = { csv_apply_brl, false },
 	[CSV_G_BRL_DROP] = { csv_apply_brl_drop, false },
+	[CSV_G_BRL_CANCEL] = { csv_apply_brl_cancel, false },
 };
 
 /* What decides which waiters may be granted, beside the holders: equal gates, nothing to look at again. */

@@ -319,6 +319,29 @@ static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_
 		submit_brl(m, c, msg);
 }
 
+static void submit_cancel(struct csv_machine *m, const struct csv_local *c, uint64_t seq)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_BRL_CANCEL, c->uuid);
+
+	csv_put64(&w, seq);
+	csv_op_submit(m, &w);
+}
+
+static void on_brl_cancel(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &c->brl_asks) {
+		struct csv_brl_ask *a = csv_list_entry(pos, struct csv_brl_ask, link);
+
+		if (a->msg.seq != msg->seq || a->cancelled)
+			continue;
+		a->cancelled = true;
+		if (!c->redeclare)
+			submit_cancel(m, c, msg->seq);
+	}
+}
+
 static void on_brl_drop(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	struct csv_list *pos;
@@ -368,8 +391,13 @@ void csv_local_resubmit(struct csv_machine *m, struct csv_local *c)
 		if (h->want != CSV_NL)
 			submit_lock(m, c, h);
 	}
-	csv_list_for_each(pos, &c->brl_asks)
-		submit_brl(m, c, &csv_list_entry(pos, struct csv_brl_ask, link)->msg);
+	csv_list_for_each(pos, &c->brl_asks) {
+		const struct csv_brl_ask *a = csv_list_entry(pos, const struct csv_brl_ask, link);
+
+		submit_brl(m, c, &a->msg);
+		if (a->cancelled)
+			submit_cancel(m, c, a->msg.seq);
+	}
 	if (c->detach_seq)
 		submit_detach(m, c);
 }
@@ -377,8 +405,8 @@ void csv_local_resubmit(struct csv_machine *m, struct csv_local *c)
 static void on_fenced_one(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	/* What it gives up stays its own until its slot is replayed. What it asks for it does not get. */
-	if (msg->type == CSV_MSG_UNLOCK || msg->type == CSV_MSG_BRL_DROP || msg->type == CSV_MSG_DONE ||
-	    msg->type == CSV_MSG_FENCE_DONE || msg->type == CSV_MSG_REPLAY_DONE)
+	if (msg->type == CSV_MSG_UNLOCK || msg->type == CSV_MSG_BRL_DROP || msg->type == CSV_MSG_BRL_CANCEL ||
+	    msg->type == CSV_MSG_DONE || msg->type == CSV_MSG_FENCE_DONE || msg->type == CSV_MSG_REPLAY_DONE)
 		return;
 	csv_local_error(m, c, msg->seq, CSV_FENCED, "slot %u is out of the cluster; mount again", c->slot.slot);
 }
@@ -433,6 +461,9 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 		break;
 	case CSV_MSG_BRL_DROP:
 		on_brl_drop(m, c, msg);
+		break;
+	case CSV_MSG_BRL_CANCEL:
+		on_brl_cancel(m, c, msg);
 		break;
 	case CSV_MSG_DONE:
 		on_done(m, c, msg);

@@ -48,6 +48,7 @@ struct csv_hold {
 struct csv_brl_ask {
 	struct csv_list link;
 	struct csv_msg msg; /* not answered yet */
+	bool cancelled;
 };
 
 enum csv_local_phase {
@@ -260,6 +261,7 @@ bool csv_apply_retry(struct csv_machine *m, uint32_t sender, struct csv_space *s
 /* ---- ranges.c ---- */
 bool csv_apply_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_brl_drop(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_brl_cancel(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 void csv_ranges_told(struct csv_local *c, const struct csv_msg *result);
 void csv_ranges_kick(struct csv_machine *m, struct csv_space *sp);
 struct csv_brl csv_brl_of(const struct csv_msg_brl *b);

@@ -47,6 +47,7 @@
 	X(50, BRL, "byte-range request")                                                                               \
 	X(51, BRL_DROP, "all of a handle's")                                                                           \
 	X(52, SYNC, "nothing: its return confirms what was delivered before it was sent")                              \
+	X(53, BRL_CANCEL, "a byte-range request that may still wait is taken back")                                    \
 	X(60, HANDOFF, "for migrate/core")
 
 enum csv_group_kind {

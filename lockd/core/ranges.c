@@ -152,6 +152,35 @@ bool csv_apply_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp,
 	return true;
 }
 
+static void cancel(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p, struct csv_brl_wait *w)
+{
+	struct csv_msg msg = { .type = CSV_MSG_BRL_RESULT, .err = CSV_INTR, .seq = w->seq };
+	struct csv_local *c = csv_local_at(m, sp, p);
+
+	if (c)
+		csv_pending_add(m, c, &msg);
+	csv_list_del(&w->link);
+	free(w);
+}
+
+/* A signal has come for who waits for the thaw.  What has been answered stays so; an unlock is not taken back. */
+bool csv_apply_brl_cancel(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	struct csv_place *p = csv_place_bound(sp, sender);
+	uint64_t seq = csv_get64(r);
+	struct csv_list *pos, *tmp;
+
+	if (!csv_get_end(r))
+		return false;
+	csv_list_for_each_safe(pos, tmp, &sp->brl_waits) {
+		struct csv_brl_wait *w = csv_list_entry(pos, struct csv_brl_wait, link);
+
+		if (p && w->place == p->id && w->seq == seq && w->brl.type != F_UNLCK)
+			cancel(m, sp, p, w);
+	}
+	return true;
+}
+
 bool csv_apply_brl_drop(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_place *p = csv_place_bound(sp, sender);

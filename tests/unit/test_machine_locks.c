@@ -165,6 +165,38 @@ static void test_ranges(void **state)
 	assert_int_equal(rig_take(&rig, 2, CSV_MSG_BRL_RESULT)->err, CSV_OK);
 }
 
+/* While the volume is frozen a signal ends what waits for the thaw, and nothing else. */
+static void test_ranges_cancelled(void **state)
+{
+	struct csv_msg cancel = { .type = CSV_MSG_BRL_CANCEL };
+	const struct csv_msg *msg;
+	uint64_t seq;
+
+	rig_close(&rig);
+	rig_open(&rig, 3);
+	rig_mount(&rig, 1, 0);
+	rig_mount(&rig, 2, 1);
+	rig_gone(&rig, 2);
+	seq = cancel.seq = brl(1, F_WRLCK, 11);
+	assert_null(rig_take(&rig, 1, CSV_MSG_BRL_RESULT));
+	rig_record(&rig, 1, &cancel);
+	msg = rig_take(&rig, 1, CSV_MSG_BRL_RESULT);
+	assert_non_null(msg);
+	assert_int_equal(msg->err, CSV_INTR);
+	assert_int_equal(msg->seq, seq);
+	cancel.seq = brl(1, F_UNLCK, 11);
+	rig_record(&rig, 1, &cancel);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_BRL_RESULT)->err, CSV_OK);
+	while (rig_obey(&rig, 1, CSV_OK))
+		;
+	assert_false(rig_view(&rig, 1).frozen);
+	assert_null(rig_take(&rig, 1, CSV_MSG_BRL_RESULT));
+	cancel.seq = brl(1, F_WRLCK, 12);
+	assert_int_equal(rig_take(&rig, 1, CSV_MSG_BRL_RESULT)->err, CSV_OK);
+	rig_record(&rig, 1, &cancel); /* too late */
+	assert_null(rig_take(&rig, 1, CSV_MSG_BRL_RESULT));
+}
+
 static void declare_range(uint32_t type, uint64_t handle, enum csv_msg_type kind, bool declare)
 {
 	struct csv_msg msg = { .type = kind };
@@ -239,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slot_is_one_nodes, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_view, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_ranges, open_two, close_rig),
+		cmocka_unit_test_setup_teardown(test_ranges_cancelled, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_ranges_declared, open_two, close_rig),
 		cmocka_unit_test_setup_teardown(test_malformed, open_two, close_rig),
 	};

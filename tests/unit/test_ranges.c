@@ -175,6 +175,8 @@ static void test_cluster_waits(void **state)
 	ask(&b, 2, F_WRLCK, 20, 29, true);
 	csv_range_cancel(r, &b.q); /* on its way: the answer decides */
 	assert_int_equal(b.err, -1);
+	assert_int_equal(sent[3].type, CSV_MSG_BRL_CANCEL);
+	assert_int_equal(sent[3].seq, sent[2].seq);
 	answer(2, CSV_LOCKED);
 	assert_int_equal(b.err, CSV_INTR);
 }
@@ -227,7 +229,7 @@ static void test_cancel_while_frozen(void **state)
 	struct req a, b, u;
 
 	ask(&a, 1, F_WRLCK, 0, 9, true);
-	csv_range_cancel(r, &a.q);
+	csv_range_cancel(r, &a.q); /* the second record */
 	ask(&b, 2, F_WRLCK, 20, 29, false);
 	ask(&u, 3, F_UNLCK, 0, UINT64_MAX, false);
 	assert_int_equal(a.err, -1);
@@ -238,8 +240,8 @@ static void test_cancel_while_frozen(void **state)
 	csv_range_cancel(r, &u.q); /* an unlock must not get lost */
 	assert_int_equal(u.err, -1);
 	csv_ranges_thaw(r);
-	assert_int_equal(nsent, 4);
-	answer(3, CSV_OK);
+	assert_int_equal(nsent, 5);
+	answer(4, CSV_OK);
 	assert_int_equal(u.err, CSV_OK);
 }
 
