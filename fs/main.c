@@ -137,7 +137,6 @@ static enum csv_err serve(struct csv_mount *m, struct signals *s, bool backgroun
 {
 	enum csv_err err;
 
-	csv_mount_set_state(m, CSV_VOL_ONLINE, "");
 	csv_info("volume %s mounted on %s, slot %d, incarnation %u, lock=%s", m->sb.name, m->opts.dir, (int)m->slot,
 		 m->incarnation, m->kind->name);
 	tell(CSV_OK, m, NULL);

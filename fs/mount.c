@@ -16,14 +16,23 @@
 
 #define WORKERS 16u
 
+/*
+ * The end of this mount as a member of the volume; any thread.  It stays mounted, answers EIO, and is shown to people.
+ */
 static void on_withdraw(void *arg, enum csv_err err, const char *reason)
 {
 	struct csv_mount *m = arg;
 
 	csv_error("volume %s is out on this node: %s (%s)", m->sb.name, csv_err_text(err), reason);
-	csv_mount_set_state(m, err == CSV_FENCED ? CSV_VOL_FENCED : CSV_VOL_WITHDRAWN, reason);
+	csv_bdev_stop(m->dev);
+	csv_health_out(m, err, reason);
 	if (m->locks)
 		csv_locks_out(m->locks, err);
+	if (m->ranges)
+		csv_ranges_out(m->ranges);
+	/* Last, when nothing new is written any more: the others take over what we had. */
+	if (m->kind->out && m->kind_data)
+		m->kind->out(m);
 }
 
 static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
@@ -115,7 +124,6 @@ static enum csv_err close_core(struct csv_mount *m)
 	enum csv_err err = CSV_OK;
 
 	csv_mount_handoffs_close(m);
-	csv_ranges_free(m->ranges);
 	csv_vms_free(m->vms);
 	csv_handles_free(m->handles);
 	csv_leases_free(m->leases);
@@ -131,7 +139,6 @@ static enum csv_err close_core(struct csv_mount *m)
 		csv_workq_free(m->workq);
 	if (m->engine)
 		m->engine->ops->close(m->engine);
-	m->ranges = NULL;
 	m->vms = NULL;
 	m->handles = NULL;
 	m->leases = NULL;
@@ -151,6 +158,8 @@ enum csv_err csv_mount_close(struct csv_mount *m)
 	err = close_core(m);
 	if (m->kind->left)
 		m->kind->left(m, err == CSV_OK);
+	csv_ranges_free(m->ranges); /* nobody answers, nobody withdraws any more */
+	m->ranges = NULL;
 	csv_bdev_close(m->dev);
 	m->dev = NULL;
 	pthread_mutex_destroy(&m->lock);
@@ -167,6 +176,7 @@ enum csv_err csv_mount_open(struct csv_mount *m, const struct csv_mount_opts *op
 	m->slot = CSV_SLOT_NONE;
 	atomic_store(&m->ag_hint, UINT32_MAX);
 	pthread_mutex_init(&m->lock, NULL);
+	csv_health_init(m);
 	err = open_device(m, why);
 	if (err != CSV_OK)
 		goto out;
@@ -180,6 +190,8 @@ enum csv_err csv_mount_open(struct csv_mount *m, const struct csv_mount_opts *op
 		err = m->kind->opened(m, why);
 	if (err == CSV_OK && !opts->readonly)
 		err = csv_reap_own_orphans(m, why);
+	if (err == CSV_OK)
+		err = csv_fs_state(&m->fs); /* what was not there yet when it was withdrawn was not told */
 	if (err == CSV_OK)
 		return CSV_OK;
 	csv_mount_close(m);

@@ -74,6 +74,8 @@ struct csv_mount_kind {
 	void (*ranges)(struct csv_mount *m, struct csv_ranges_cfg *cfg);
 	/* Which other lives of slots are alive, what follows a lease's coming and going; NULL: nobody is but us. */
 	void (*leases)(struct csv_mount *m, struct csv_leases_cfg *cfg);
+	/* The volume is out on this node: so are we, for the others. Any thread; does not block. */
+	void (*out)(struct csv_mount *m);
 	/* Nobody but us may use the volume right now (AG and inode caches need no message)? For statfs and info only.
 	 */
 	bool alone;
@@ -81,14 +83,27 @@ struct csv_mount_kind {
 extern const struct csv_mount_kind csv_mount_local;
 extern const struct csv_mount_kind csv_mount_cluster; /* fs/ctl/cluster.c */
 
-/* Volume state as `csvadm status` shows it. */
+/* Volume state as `csvadm status` shows it: the worst that holds. */
 enum csv_volume_state {
 	CSV_VOL_ONLINE,
-	CSV_VOL_RECOVERING,
-	CSV_VOL_PAUSED,
-	CSV_VOL_FAILED,
-	CSV_VOL_FENCED,
-	CSV_VOL_WITHDRAWN
+	CSV_VOL_NOQUORUM,   /* no new locks */
+	CSV_VOL_RECOVERING, /* the volume is frozen: no new locks */
+	CSV_VOL_PAUSED,	    /* I/O waits for the path, or for csvlockd */
+	CSV_VOL_FENCED,	    /* out, by others; for good */
+	CSV_VOL_FAILED,	    /* out, by itself; for good */
+};
+
+/* What the state is made of (fs/ctl/state.c); covered by the mount's `lock`. */
+struct csv_health {
+	enum csv_err out; /* OK: the volume is not out */
+	char out_reason[128];
+	bool path_waits, lockd_lost, frozen, no_quorum;
+	char path_reason[128];
+	char waits_for[104]; /* frozen */
+	/* follows from these */
+	enum csv_volume_state state;
+	char reason[128];
+	int64_t since; /* Unix time at which the state began */
 };
 
 struct csv_mount {
@@ -117,10 +132,8 @@ struct csv_mount {
 	/* Allocation group that operations of this mount try first; UINT32_MAX: not chosen yet. */
 	_Atomic uint32_t ag_hint;
 
-	pthread_mutex_t lock; /* covers the state below */
-	enum csv_volume_state state;
-	char reason[128];
-	int64_t state_since;   /* Unix time */
+	pthread_mutex_t lock; /* covers health */
+	struct csv_health health;
 	_Atomic bool stopping; /* unmount has begun */
 	_Atomic uint64_t ops;  /* FUSE requests that are not answered yet */
 };
@@ -138,8 +151,15 @@ void csv_session_close(struct csv_mount *m);
 void csv_session_stop(struct csv_mount *m);
 
 /* State for status (fs/ctl/state.c). Any thread. */
-void csv_mount_set_state(struct csv_mount *m, enum csv_volume_state state, const char *reason);
+struct csv_msg_view;
 struct csv_msg_volume;
+void csv_health_init(struct csv_mount *m);
+void csv_health_out(struct csv_mount *m, enum csv_err err, const char *reason); /* the first one counts */
+void csv_health_path(struct csv_mount *m, bool waits, const char *reason);
+void csv_health_lockd(struct csv_mount *m, bool lost);
+void csv_health_view(struct csv_mount *m, const struct csv_msg_view *v);
+/* Name, place, state, reason and since; then the counters too, while the mount is open. Waits for no I/O. */
+void csv_mount_status_brief(struct csv_mount *m, struct csv_msg_volume *v);
 void csv_mount_status(struct csv_mount *m, struct csv_msg_volume *v);
 const char *csv_volume_state_name(enum csv_volume_state state);
 

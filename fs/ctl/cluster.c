@@ -199,13 +199,12 @@ static void path_state(void *arg, enum csv_path_state state, const char *reason)
 
 	switch (state) {
 	case CSV_PATH_ONLINE:
-		csv_mount_set_state(m, CSV_VOL_ONLINE, "");
+		csv_health_path(m, false, "");
 		break;
 	case CSV_PATH_PAUSED:
-		csv_mount_set_state(m, CSV_VOL_PAUSED, reason);
+		csv_health_path(m, true, reason);
 		break;
 	case CSV_PATH_FAILED:
-		csv_mount_set_state(m, CSV_VOL_FAILED, reason);
 		csv_fs_withdraw(&m->fs, CSV_UNREACH, "%s", reason);
 		break;
 	case CSV_PATH_FENCED:
@@ -391,9 +390,7 @@ static enum csv_err opened(struct csv_mount *m, struct csv_why *why)
 	struct csv_link *l = link_of(m);
 	enum csv_err err;
 
-	pthread_mutex_lock(&l->lock);
-	l->cache_up = true;
-	pthread_mutex_unlock(&l->lock);
+	csv_link_up(l);
 	err = csv_mount_pin_slot(m);
 	if (err)
 		return csv_fail(why, err, "", "slot lock: %s", csv_err_text(err));
@@ -485,6 +482,11 @@ static void leases(struct csv_mount *m, struct csv_leases_cfg *cfg)
 	cfg->arg = m;
 }
 
+static void out(struct csv_mount *m)
+{
+	csv_link_out(link_of(m));
+}
+
 const struct csv_mount_kind csv_mount_cluster = {
 	.name = "cpg",
 	.join = join,
@@ -493,5 +495,6 @@ const struct csv_mount_kind csv_mount_cluster = {
 	.left = left,
 	.ranges = ranges,
 	.leases = leases,
+	.out = out,
 	.alone = false,
 };

@@ -10,9 +10,24 @@
 #include "fs/lock/cache.h"
 #include "fs/lock/handoff.h"
 #include "fs/lock/vm.h"
+#include "fs/meta/alloc.h"
 #include "lib/log.h"
 
-/* ---- what runs in the worker ---------------------------------------------------------- */
+/* How long the first answer to STATUS waits for the free blocks to be counted. */
+#define COUNT_MS 300
+
+static void deadline(struct timespec *ts, unsigned ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ts->tv_sec += ms / 1000;
+	ts->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts->tv_nsec >= 1000000000) {
+		ts->tv_nsec -= 1000000000;
+		ts->tv_sec++;
+	}
+}
+
+/* ---- what runs in the worker and the teller --------------------------------------------- */
 
 struct job {
 	struct csv_work work;
@@ -20,17 +35,54 @@ struct job {
 	struct csv_msg msg; /* type 0: the connection is lost */
 };
 
-/* While the volume is not open yet, or not any more. */
-static void brief_status(const struct csv_mount *m, bool leaving, struct csv_msg_volume *v)
+static struct job *job_new(struct csv_link *l, void (*fn)(struct csv_work *work))
 {
-	memcpy(v->uuid, m->sb.uuid, sizeof(v->uuid));
-	snprintf(v->name, sizeof(v->name), "%s", m->sb.name);
-	snprintf(v->mount, sizeof(v->mount), "%.*s", (int)sizeof(v->mount) - 1, m->opts.dir);
-	snprintf(v->lun, sizeof(v->lun), "%.*s", (int)sizeof(v->lun) - 1, m->opts.lun);
+	struct job *j = calloc(1, sizeof(*j));
+
+	CSV_ASSERT(j);
+	j->l = l;
+	j->work.fn = fn;
+	csv_list_init(&j->work.link);
+	return j;
+}
+
+static void run_count(struct csv_work *work)
+{
+	struct job *j = csv_list_entry(work, struct job, work);
+	struct csv_link *l = j->l;
+	uint64_t unused;
+
+	csv_alloc_free_blocks(&l->m->fs, &unused);
+	pthread_mutex_lock(&l->lock);
+	l->counting = false;
+	pthread_cond_broadcast(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	free(j);
+}
+
+/* The path may be lost: then the answer tells the number that was known before. lock held. */
+static void count_free(struct csv_link *l)
+{
+	struct timespec ts;
+
+	if (!l->counting && !l->out) {
+		l->counting = true;
+		csv_workq_add(l->adopter, &job_new(l, run_count)->work);
+	}
+	deadline(&ts, COUNT_MS);
+	while (l->counting && !pthread_cond_timedwait(&l->wake, &l->lock, &ts))
+		;
+}
+
+/* While the volume is not open yet, or not any more. */
+static void brief_status(struct csv_mount *m, bool leaving, struct csv_msg_volume *v)
+{
+	csv_mount_status_brief(m, v);
+	if (!strcmp(v->state, csv_volume_state_name(CSV_VOL_FAILED)) ||
+	    !strcmp(v->state, csv_volume_state_name(CSV_VOL_FENCED)))
+		return;
 	snprintf(v->state, sizeof(v->state), "%s", csv_volume_state_name(CSV_VOL_RECOVERING));
 	snprintf(v->reason, sizeof(v->reason), "%s", leaving ? "being unmounted" : "being mounted");
-	v->slot = m->slot;
-	v->incarnation = m->incarnation;
 }
 
 static void send_status(struct csv_link *l, uint64_t seq)
@@ -41,6 +93,8 @@ static void send_status(struct csv_link *l, uint64_t seq)
 	pthread_mutex_lock(&l->lock);
 	up = l->cache_up;
 	leaving = l->leaving;
+	if (up && !leaving)
+		count_free(l);
 	pthread_mutex_unlock(&l->lock);
 	if (up && !leaving)
 		csv_mount_status(l->m, &msg.volume);
@@ -90,25 +144,50 @@ static void verify_slots(struct csv_link *l, uint64_t seq)
 	csv_link_send(l, &msg);
 }
 
+static void run_order(struct csv_link *l, const struct csv_msg *msg)
+{
+	bool out;
+
+	pthread_mutex_lock(&l->lock);
+	out = l->out;
+	pthread_mutex_unlock(&l->lock);
+	if (out)
+		return; /* who gave it waits for no answer of ours */
+	if (msg->type == CSV_MSG_FENCE)
+		csv_fence_order(l, msg);
+	else if (msg->type == CSV_MSG_REPLAY)
+		csv_replay_order(l, msg);
+	else
+		verify_slots(l, msg->seq);
+}
+
+/* FENCED before the volume is open: csv_link_up() looks again. */
+static void stop_if_fenced(struct csv_link *l)
+{
+	bool now;
+
+	pthread_mutex_lock(&l->lock);
+	now = l->fenced && l->cache_up && !l->leaving;
+	pthread_mutex_unlock(&l->lock);
+	if (now)
+		csv_fenced_order(l);
+}
+
 static void run_job(struct csv_work *work)
 {
 	struct job *j = csv_list_entry(work, struct job, work);
 
 	switch (j->msg.type) {
 	case CSV_MSG_FENCE:
-		csv_fence_order(j->l, &j->msg);
-		break;
 	case CSV_MSG_REPLAY:
-		csv_replay_order(j->l, &j->msg);
+	case CSV_MSG_DIRTY:
+		run_order(j->l, &j->msg);
 		break;
 	case CSV_MSG_FENCED:
-		csv_fenced_order(j->l);
+		stop_if_fenced(j->l);
 		break;
 	case CSV_MSG_STATUS:
 		send_status(j->l, j->msg.seq);
-		break;
-	case CSV_MSG_DIRTY:
-		verify_slots(j->l, j->msg.seq);
 		break;
 	default:
 		csv_link_lost(j->l);
@@ -118,15 +197,12 @@ static void run_job(struct csv_work *work)
 
 static void give_job(struct csv_link *l, const struct csv_msg *msg)
 {
-	struct job *j = calloc(1, sizeof(*j));
+	struct job *j = job_new(l, run_job);
+	bool tell = msg && (msg->type == CSV_MSG_STATUS || msg->type == CSV_MSG_FENCED);
 
-	CSV_ASSERT(j);
-	j->l = l;
 	if (msg)
 		j->msg = *msg;
-	j->work.fn = run_job;
-	csv_list_init(&j->work.link);
-	csv_workq_add(l->worker, &j->work);
+	csv_workq_add(tell ? l->teller : l->worker, &j->work);
 }
 
 struct settling {
@@ -145,16 +221,22 @@ static void run_settling(struct csv_work *work)
 	pthread_mutex_unlock(&s->l->lock);
 }
 
-void csv_link_settle(struct csv_link *l)
+static void settle(struct csv_link *l, struct csv_workq *q)
 {
 	struct settling s = { .work = { .fn = run_settling }, .l = l };
 
 	csv_list_init(&s.work.link);
-	csv_workq_add(l->worker, &s.work);
+	csv_workq_add(q, &s.work);
 	pthread_mutex_lock(&l->lock);
 	while (!s.done)
 		pthread_cond_wait(&l->wake, &l->lock);
 	pthread_mutex_unlock(&l->lock);
+}
+
+void csv_link_settle(struct csv_link *l)
+{
+	settle(l, l->worker);
+	settle(l, l->teller);
 }
 
 static void run_adoption(struct csv_work *work)
@@ -167,19 +249,11 @@ static void run_adoption(struct csv_work *work)
 
 void csv_link_adopt_later(struct csv_link *l)
 {
-	struct job *j;
-
 	pthread_mutex_lock(&l->lock);
 	if (l->view.out)
 		l->reap = true;
-	if ((l->recovered || l->reap) && l->cache_up && !l->leaving && !l->view.frozen) {
-		j = calloc(1, sizeof(*j));
-		CSV_ASSERT(j);
-		j->l = l;
-		j->work.fn = run_adoption;
-		csv_list_init(&j->work.link);
-		csv_workq_add(l->adopter, &j->work);
-	}
+	if ((l->recovered || l->reap) && l->cache_up && !l->leaving && !l->view.frozen)
+		csv_workq_add(l->adopter, &job_new(l, run_adoption)->work);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -210,29 +284,14 @@ static void answer(struct csv_link *l, const struct csv_msg *msg)
 	pthread_mutex_unlock(&l->lock);
 }
 
-static void show_view(struct csv_mount *m, const struct csv_msg_view *v)
-{
-	bool sound = memchr(v->why, 0, sizeof(v->why));
-
-	if (v->why[0] && sound)
-		csv_mount_set_state(m, CSV_VOL_RECOVERING, v->why);
-	else
-		csv_mount_set_state(m, v->out ? CSV_VOL_RECOVERING : CSV_VOL_ONLINE,
-				    v->out ? "waits for the recovery of a dead node" : "");
-}
-
 static void on_view(struct csv_link *l, const struct csv_msg *msg)
 {
-	bool open;
-
 	pthread_mutex_lock(&l->lock);
 	l->view = msg->view;
 	l->viewed = true;
-	open = l->cache_up && !l->leaving;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
-	if (open)
-		show_view(l->m, &msg->view);
+	csv_health_view(l->m, &msg->view);
 	csv_link_adopt_later(l);
 }
 
@@ -372,7 +431,7 @@ enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg)
 	enum csv_err err = CSV_NOTCONN;
 
 	pthread_mutex_lock(&l->lock);
-	if (!l->lost)
+	if (!l->lost && (!l->out || msg->type == CSV_MSG_STATUS_VOLUME))
 		err = csv_client_send(l->client, msg);
 	if (!err && goes_on(msg->type))
 		l->sent++;
@@ -380,37 +439,43 @@ enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg)
 	return err;
 }
 
-static void deadline(struct timespec *ts, unsigned ms)
+void csv_link_out(struct csv_link *l)
 {
-	clock_gettime(CLOCK_MONOTONIC, ts);
-	ts->tv_sec += ms / 1000;
-	ts->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts->tv_nsec >= 1000000000) {
-		ts->tv_nsec -= 1000000000;
-		ts->tv_sec++;
-	}
+	pthread_mutex_lock(&l->lock);
+	l->out = true;
+	csv_client_shutdown(l->client);
+	pthread_cond_broadcast(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Why nobody will answer; OK: somebody may. lock held. */
+static enum csv_err unheard(const struct csv_link *l)
+{
+	if (l->fenced)
+		return CSV_FENCED;
+	if (l->out)
+		return CSV_WITHDRAWN;
+	return l->lost ? CSV_NOTCONN : CSV_OK;
 }
 
 enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned timeout_ms)
 {
 	struct call c = { .msg = msg };
-	enum csv_err err = CSV_OK;
 	struct timespec ts;
+	enum csv_err err;
 
 	deadline(&ts, timeout_ms);
 	pthread_mutex_lock(&l->lock);
 	msg->seq = c.seq = ++l->seq;
 	csv_list_push_back(&l->calls, &c.link);
-	if (l->lost || csv_client_send(l->client, msg))
-		err = CSV_NOTCONN;
-	else if (goes_on(msg->type))
+	err = unheard(l);
+	if (!err)
+		err = csv_client_send(l->client, msg);
+	if (!err && goes_on(msg->type))
 		l->sent++;
 	while (!err && !c.answered) {
-		if (l->lost)
-			err = CSV_NOTCONN;
-		else if (l->fenced)
-			err = CSV_FENCED;
-		else if (pthread_cond_timedwait(&l->wake, &l->lock, &ts))
+		err = unheard(l);
+		if (!err && pthread_cond_timedwait(&l->wake, &l->lock, &ts))
 			err = CSV_TIMEOUT;
 	}
 	csv_list_del(&c.link);
@@ -427,11 +492,8 @@ enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_
 	deadline(&ts, timeout_ms);
 	pthread_mutex_lock(&l->lock);
 	while (!err && !(l->viewed && fn(&l->view, arg))) {
-		if (l->lost)
-			err = CSV_NOTCONN;
-		else if (l->fenced)
-			err = CSV_FENCED;
-		else if (pthread_cond_timedwait(&l->wake, &l->lock, &ts))
+		err = unheard(l);
+		if (!err && pthread_cond_timedwait(&l->wake, &l->lock, &ts))
 			err = CSV_TIMEOUT;
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -497,6 +559,21 @@ void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h)
 	snprintf(h->lun, sizeof(h->lun), "%.*s", (int)sizeof(h->lun) - 1, m->opts.lun);
 }
 
+void csv_link_up(struct csv_link *l)
+{
+	bool fenced, lost;
+
+	pthread_mutex_lock(&l->lock);
+	l->cache_up = true;
+	fenced = l->fenced;
+	lost = l->lost;
+	pthread_mutex_unlock(&l->lock);
+	if (fenced)
+		give_job(l, &(struct csv_msg){ .type = CSV_MSG_FENCED });
+	if (lost)
+		give_job(l, NULL);
+}
+
 enum csv_err csv_link_start(struct csv_link *l)
 {
 	struct csv_client_events ev = { .record = on_record, .lost = on_lost, .arg = l };
@@ -525,6 +602,8 @@ enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **out, struct cs
 	csv_link_hello(m, &hello);
 	err = csv_workq_new(1, &l->worker);
 	if (!err)
+		err = csv_workq_new(1, &l->teller);
+	if (!err)
 		err = csv_workq_new(1, &l->adopter);
 	if (!err)
 		err = csv_client_open(m->opts.run_dir, &hello, CSV_FS_HELLO_MS, &l->client, &l->welcome, why);
@@ -551,6 +630,8 @@ void csv_link_close(struct csv_link *l)
 	csv_client_close(l->client);
 	if (l->worker)
 		csv_workq_free(l->worker);
+	if (l->teller)
+		csv_workq_free(l->teller);
 	if (l->adopter)
 		csv_workq_free(l->adopter);
 	pthread_cond_destroy(&l->wake);

@@ -3,7 +3,13 @@
  * The link of a mount to csvlockd: records in, records out, the lock engine on top.
  *
  * Threads: the client's own reads records and never blocks; one thread of the link
- * (`worker`) runs what blocks: fence and replay orders, status, re-attachment.
+ * (`worker`) runs what blocks: fence and replay orders, re-attachment; another (`teller`) what must not wait for these:
+ * status, and FENCED.
+ *
+ * A volume that is out on this node, by whosever decision, is out for the cluster: the connection is closed at once, so
+ * that csvlockd has the slot fenced and replayed and the others get its locks; writing has been stopped before
+ * (csv_bdev_stop), and what is under way is refused from the fence on.  Afterwards the mount shows up under
+ * CSV_ROLE_OUT, so that people see it.
  */
 #ifndef CSV_CTL_LINK_H
 #define CSV_CTL_LINK_H
@@ -20,12 +26,15 @@ struct csv_link {
 	struct csv_client *client;        /* replaced by re-attachment; covered by `lock` to send, by the worker to replace */
 	struct csv_msg_welcome welcome;
 	struct csv_workq *worker;         /* one thread */
+	struct csv_workq *teller;         /* one thread; waits for nothing but the adopter's count, and that shortly */
 	struct csv_workq *adopter;        /* one thread: takes locks, which orders of the worker may have to free first */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;              /* something below changed */
 	bool cache_up;                    /* engine.up is set: GRANT and so on go to the cache */
 	bool lost, fenced;                /* connection ended; csvlockd said FENCED */
+	bool out;                         /* the volume is out: no connection as a member any more */
+	bool counting;                    /* the adopter counts free blocks */
 	bool viewed;
 	struct csv_msg_view view;         /* csvlockd's latest */
 	uint64_t seq;                     /* of our requests */
@@ -56,7 +65,14 @@ enum csv_err csv_link_open(struct csv_mount *m, struct csv_link **l, struct csv_
 void csv_link_close(struct csv_link *l);
 /* Sends a record; NOTCONN while csvlockd is lost. */
 enum csv_err csv_link_send(struct csv_link *l, const struct csv_msg *msg);
-/* Sends and waits for the answer with the same seq (msg becomes the answer); TIMEOUT, NOTCONN, FENCED. Not in the client's thread. */
+/* The volume is out: closes the connection. Any thread; does not block. */
+void csv_link_out(struct csv_link *l);
+/* The mount is open: GRANT and so on go to the cache. What came too early for it is done now. */
+void csv_link_up(struct csv_link *l);
+/*
+ * Sends and waits for the answer with the same seq (msg becomes the answer); TIMEOUT, NOTCONN, FENCED, WITHDRAWN. Not in
+ * the client's thread.
+ */
 enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned timeout_ms);
 /* Waits until fn(view) holds. */
 enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_msg_view *v, void *arg), void *arg,
@@ -65,7 +81,7 @@ enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_
 /* ---- fence.c: orders of csvlockd, run in the worker ---- */
 void csv_fence_order(struct csv_link *l, const struct csv_msg *order);
 void csv_replay_order(struct csv_link *l, const struct csv_msg *order);
-/* csvlockd says that our slot is out: the slot block decides (F2). */
+/* csvlockd says that our slot is out. Any thread. */
 void csv_fenced_order(struct csv_link *l);
 void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h);
 enum csv_err csv_link_start(struct csv_link *l); /* from now on records are read */
@@ -76,7 +92,7 @@ enum csv_err csv_link_start(struct csv_link *l); /* from now on records are read
  */
 void csv_link_adopt_later(struct csv_link *l);
 void csv_link_adopt(struct csv_link *l); /* in the adopter */
-/* Waits until the worker has done what it was given so far. */
+/* Waits until the worker and the teller have done what they were given so far. */
 void csv_link_settle(struct csv_link *l);
 
 /* The mount takes part in handoffs from now on / no more (NULL). */

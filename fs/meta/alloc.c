@@ -128,10 +128,22 @@ static enum csv_err scan(struct csv_fs *fs)
 	return err;
 }
 
+uint64_t csv_alloc_free_known(struct csv_fs *fs)
+{
+	struct csv_alloc *a = fs->alloc;
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&a->mutex);
+	for (uint32_t i = 0; i < fs->sb.ag_count; i++)
+		sum += a->ag[i].hint;
+	pthread_mutex_unlock(&a->mutex);
+	return sum;
+}
+
 enum csv_err csv_alloc_free_blocks(struct csv_fs *fs, uint64_t *free_blocks)
 {
 	struct csv_alloc *a = fs->alloc;
-	uint64_t now = fs->env->mono_ns(fs->env), sum = 0;
+	uint64_t now = fs->env->mono_ns(fs->env);
 	enum csv_err err = CSV_OK;
 	bool due;
 
@@ -142,11 +154,7 @@ enum csv_err csv_alloc_free_blocks(struct csv_fs *fs, uint64_t *free_blocks)
 	pthread_mutex_unlock(&a->mutex);
 	if (due)
 		err = scan(fs);
-	pthread_mutex_lock(&a->mutex);
-	for (uint32_t i = 0; i < fs->sb.ag_count; i++)
-		sum += a->ag[i].hint;
-	pthread_mutex_unlock(&a->mutex);
-	*free_blocks = sum;
+	*free_blocks = csv_alloc_free_known(fs);
 	return err;
 }
 

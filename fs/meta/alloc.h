@@ -57,6 +57,7 @@ enum csv_err csv_free_meta(struct csv_txn *txn, struct csv_buf *buf);
  * second. Blocks; not with fs->meta held.
  */
 enum csv_err csv_alloc_free_blocks(struct csv_fs *fs, uint64_t *free_blocks);
+uint64_t csv_alloc_free_known(struct csv_fs *fs); /* the same as of the last count; reads nothing */
 /*
  * Freed blocks that wait for their commit (J2). An operation that gets NOSPC from all groups while this is not 0
  * calls csv_journal_commit(fs, 0) and tries once more.

@@ -22,7 +22,11 @@
 #define CSV_PROTO_PATH_MAX 512u
 #define CSV_PROTO_MSG_SIZE 1024u
 
-enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2 };
+/*
+ * FS: csvfs, as a member of the volume.  OUT: csvfs whose volume is out on this node (fenced, or withdrawn by itself):
+ * only answers STATUS and takes SHUTDOWN; for the cluster it is not there.
+ */
+enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 
 /* X(number, name, direction) */
 #define CSV_MSG_LIST(X) \
@@ -92,11 +96,11 @@ const char *csv_msg_name(unsigned type); /* "LOCK", or "?" */
 struct csv_msg_hello {
 	uint32_t version;           /* CSV_PROTO_VERSION */
 	uint32_t role;              /* enum csv_role */
-	uint8_t uuid[16];           /* FS: volume */
-	char volume[64];            /* FS: its name */
+	uint8_t uuid[16];           /* FS, OUT: volume */
+	char volume[64];            /* FS, OUT: its name */
 	char cluster[64];           /* FS: cluster name in the superblock; must be csvlockd's */
-	char mount[256];            /* FS: mount point */
-	char lun[256];              /* FS: as given */
+	char mount[256];            /* FS, OUT: mount point */
+	char lun[256];              /* FS, OUT: as given */
 };
 struct csv_msg_welcome {
 	uint32_t version;
@@ -131,7 +135,7 @@ struct csv_msg_view {
 	uint32_t quorate;
 	uint32_t frozen;            /* no new grants until `out` is empty (L1) */
 	uint32_t incarnation[CSV_SLOTS_MAX]; /* of the live and out slots */
-	char why[128];              /* frozen, and what was tried against it failed: what and why; else empty */
+	char waits_for[104];        /* frozen: what must happen first, or what was tried and failed; for people */
 };
 struct csv_msg_fence {
 	uint32_t slot, incarnation;
@@ -220,7 +224,7 @@ struct csv_msg_volume {
 	char name[64];
 	char mount[256];
 	char lun[256];
-	char state[32];             /* online, recovering, paused, failed, fenced, withdrawn */
+	char state[32];             /* online, no quorum, recovering, paused, fenced, failed */
 	char reason[128];
 	int64_t since_sec;          /* Unix time */
 	uint32_t slot, incarnation;

@@ -212,6 +212,11 @@ enum csv_err csv_client_call(struct csv_client *c, struct csv_msg *req, int time
 			csv_msg_name(req->type), csv_err_text(err));
 }
 
+void csv_client_shutdown(struct csv_client *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+}
+
 void csv_client_close(struct csv_client *c)
 {
 	if (!c)

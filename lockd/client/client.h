@@ -29,6 +29,8 @@ enum csv_err csv_client_send(struct csv_client *c, const struct csv_msg *msg);
 /* Tools, without a thread: sends and calls fn for each answering record until DONE, ERROR or `last`; the error is the result. */
 enum csv_err csv_client_call(struct csv_client *c, struct csv_msg *req, int timeout_ms,
 			     void (*fn)(void *arg, const struct csv_msg *msg), void *arg, struct csv_why *why);
+/* Ends the connection without waiting, in any thread: the reader says `lost`, csvlockd sees the end. */
+void csv_client_shutdown(struct csv_client *c);
 void csv_client_close(struct csv_client *c); /* not from a callback */
 /* Records sent since open. */
 uint64_t csv_client_sent(const struct csv_client *c);

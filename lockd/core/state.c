@@ -257,26 +257,56 @@ void csv_space_doubt(struct csv_space *sp)
 		csv_list_entry(pos, struct csv_place, link)->unlooked = true;
 }
 
-/* What holds the volume up beyond the usual time. */
-static void say_why(const struct csv_space *sp, char *why, size_t size)
+static const char *what_is_due(enum csv_life life)
+{
+	switch (life) {
+	case CSV_LIFE_LOST:
+		return "its csvlockd to come back";
+	case CSV_LIFE_DECLARING:
+		return "it to declare its locks";
+	case CSV_LIFE_OUT:
+		return "it to be fenced and its journal replayed";
+	case CSV_LIFE_FREE:
+	case CSV_LIFE_ATTACHING:
+	case CSV_LIFE_LIVE:
+	case CSV_LIVES:
+		break;
+	}
+	return NULL;
+}
+
+/* A slot that holds everybody up, for people: one that fails, else the first. False: there is none. */
+static bool tell_of_slot(const struct csv_space *sp, bool failing, char *text, size_t size)
 {
 	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
 		const struct csv_slot *s = &sp->slot[i];
+		const char *due = what_is_due(s->life);
 
-		if (s->life != CSV_LIFE_OUT || !s->fails)
+		if (!due || (failing && (s->life != CSV_LIFE_OUT || !s->fails)))
 			continue;
-		snprintf(why, size, "slot %u (node %s) cannot be %s: %s", i, s->node,
-			 s->fail == CSV_STEP_FAILED ? "fenced" : "replayed", csv_err_text(s->err));
-		return;
+		if (failing)
+			snprintf(text, size, "node %.24s (slot %u), which cannot be %s: %s", s->node, i,
+				 s->fail == CSV_STEP_FAILED ? "fenced" : "replayed", csv_err_text(s->err));
+		else
+			snprintf(text, size, "node %.24s (slot %u): %s", s->node, i, due);
+		return true;
 	}
+	return false;
+}
+
+static void tell_what_is_due(const struct csv_space *sp, char *text, size_t size)
+{
+	if (tell_of_slot(sp, true, text, size))
+		return;
 	if (!sp->verified && sp->verify_err)
-		snprintf(why, size, "the slot table cannot be compared: %s", csv_err_text(sp->verify_err));
+		snprintf(text, size, "the slot table, which cannot be compared: %s", csv_err_text(sp->verify_err));
+	else if (!tell_of_slot(sp, false, text, size))
+		snprintf(text, size, "the slots on disk to be compared with the cluster's");
 }
 
 void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_view *v)
 {
 	*v = (struct csv_msg_view){ .quorate = quorate, .frozen = csv_space_frozen(sp) };
-	say_why(sp, v->why, sizeof(v->why));
 	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
 		const struct csv_slot *s = &sp->slot[i];
 
@@ -288,4 +318,6 @@ void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_vie
 			v->out |= 1ull << i;
 		v->incarnation[i] = s->incarnation;
 	}
+	if (v->frozen)
+		tell_what_is_due(sp, v->waits_for, sizeof(v->waits_for));
 }

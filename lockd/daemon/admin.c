@@ -52,53 +52,110 @@ static void send_lonely_self(const struct ask *a)
 	csv_peer_send(a->peer, &msg);
 }
 
+/* By volume or mount point. A mount whose volume is out may stand beside one that works: that one is meant. */
 static struct csv_peer *volume_named(struct csv_daemon *d, const char *name)
 {
+	struct csv_peer *found = NULL;
 	struct csv_list *pos;
 
 	csv_list_for_each(pos, &d->peers) {
 		struct csv_peer *p = csv_list_entry(pos, struct csv_peer, link);
 
-		if (p->role == CSV_ROLE_FS && (!strcmp(p->hello.volume, name) || !strcmp(p->hello.mount, name)))
+		if (!csv_peer_mounts(p) || (strcmp(p->hello.volume, name) && strcmp(p->hello.mount, name)))
+			continue;
+		if (p->role == CSV_ROLE_FS)
 			return p;
+		found = p;
 	}
-	return NULL;
+	return found;
 }
 
-/* ---- STATUS: each csvfs is asked; who does not answer in time is told as such ---- */
+/*
+ * ---- STATUS: each csvfs is asked; who does not answer in time is told as such ----
+ *
+ * One whose connection ends meanwhile is not waited for: it goes, or it comes back under another role.
+ */
+
+struct asked {
+	struct csv_list link; /* csv_peer.asked of the admin */
+	uint64_t peer;
+};
+
+static void forget_asked(struct csv_peer *p)
+{
+	while (!csv_list_empty(&p->asked)) {
+		struct asked *a = csv_list_entry(p->asked.next, struct asked, link);
+
+		csv_list_del(&a->link);
+		free(a);
+	}
+}
 
 static void on_late(void *arg)
 {
 	struct csv_peer *p = arg;
 
-	p->awaited = 0;
+	forget_asked(p);
 	finish(p, p->await_seq, CSV_TIMEOUT);
+}
+
+static void ask_one(struct csv_peer *p, struct csv_peer *fs)
+{
+	struct csv_msg ask = { .type = CSV_MSG_STATUS, .seq = p->id };
+	struct asked *a = malloc(sizeof(*a));
+
+	CSV_ASSERT(a);
+	a->peer = fs->id;
+	csv_list_push_back(&p->asked, &a->link);
+	csv_peer_send(fs, &ask);
 }
 
 static void ask_volumes(struct csv_peer *p, uint64_t seq)
 {
-	struct csv_msg ask = { .type = CSV_MSG_STATUS, .seq = p->id };
 	struct csv_daemon *d = p->daemon;
 	struct csv_list *pos;
 
-	if (p->awaited) {
+	if (!csv_list_empty(&p->asked)) {
 		csv_peer_error(p, seq, CSV_BUSY, "one STATUS at a time");
 		return;
 	}
 	csv_list_for_each(pos, &d->peers) {
 		struct csv_peer *fs = csv_list_entry(pos, struct csv_peer, link);
 
-		if (fs->role != CSV_ROLE_FS || fs->closing)
-			continue;
-		csv_peer_send(fs, &ask);
-		p->awaited++;
+		if (csv_peer_mounts(fs) && !fs->closing)
+			ask_one(p, fs);
 	}
-	if (!p->awaited) {
+	if (csv_list_empty(&p->asked)) {
 		finish(p, seq, CSV_OK);
 		return;
 	}
 	p->await_seq = seq;
 	qb_loop_timer_add(d->loop, QB_LOOP_MED, d->conf.status_ms * CSV_NS_PER_MS, p, on_late, &p->await_timer);
+}
+
+/* False: it was not asked, or its answer comes too late. */
+static bool take_asked(struct csv_peer *p, uint64_t peer)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &p->asked) {
+		struct asked *a = csv_list_entry(pos, struct asked, link);
+
+		if (a->peer != peer)
+			continue;
+		csv_list_del(&a->link);
+		free(a);
+		return true;
+	}
+	return false;
+}
+
+static void finish_if_all(struct csv_peer *p)
+{
+	if (!csv_list_empty(&p->asked))
+		return;
+	qb_loop_timer_del(p->daemon->loop, p->await_timer);
+	finish(p, p->await_seq, CSV_OK);
 }
 
 bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg)
@@ -109,22 +166,28 @@ bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg)
 	if (msg->type != CSV_MSG_STATUS_VOLUME)
 		return false;
 	p = csv_peer_find(fs->daemon, msg->seq);
-	if (!p || p->role != CSV_ROLE_ADMIN || !p->awaited)
-		return true; /* came too late */
+	if (!p || !take_asked(p, fs->id))
+		return true;
 	fwd.seq = p->await_seq;
 	fwd.last = 0;
 	csv_peer_send(p, &fwd);
-	if (--p->awaited)
-		return true;
-	qb_loop_timer_del(p->daemon->loop, p->await_timer);
-	finish(p, p->await_seq, CSV_OK);
+	finish_if_all(p);
 	return true;
 }
 
-void csv_admin_gone(struct csv_peer *p)
+void csv_admin_gone(struct csv_peer *gone)
 {
-	if (p->role == CSV_ROLE_ADMIN && p->awaited)
-		qb_loop_timer_del(p->daemon->loop, p->await_timer);
+	struct csv_list *pos;
+
+	if (!csv_list_empty(&gone->asked))
+		qb_loop_timer_del(gone->daemon->loop, gone->await_timer);
+	forget_asked(gone);
+	csv_list_for_each(pos, &gone->daemon->peers) {
+		struct csv_peer *p = csv_list_entry(pos, struct csv_peer, link);
+
+		if (take_asked(p, gone->id))
+			finish_if_all(p);
+	}
 }
 
 static void on_status(struct csv_peer *p, const struct csv_msg *msg)

@@ -95,12 +95,16 @@ struct csv_peer {
 	struct csv_msg_hello hello;
 	struct csv_list out;              /* records that the socket did not take yet */
 	unsigned out_count;
-	/* a STATUS, LOCK_LIST, ... of an admin in progress: answers outstanding */
-	unsigned awaited;
+	struct csv_list asked;            /* an admin's STATUS: the csvfs that have not answered yet */
 	uint64_t await_seq;
 	qb_loop_timer_handle await_timer;
 	struct csv_ho_plan *ho;           /* files of the handoff request that is to come; or NULL */
 };
+/* A csvfs, whether its volume is out or not. */
+static inline bool csv_peer_mounts(const struct csv_peer *p)
+{
+	return p->role == CSV_ROLE_FS || p->role == CSV_ROLE_OUT;
+}
 enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why);
 void csv_server_close(struct csv_daemon *d);
 struct csv_peer *csv_peer_find(struct csv_daemon *d, uint64_t id);
@@ -113,7 +117,7 @@ void csv_peer_close(struct csv_peer *p); /* at once; the machine hears of it */
 void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg);
 /* A record of csvfs that answers an admin's question (STATUS_VOLUME); false: not one of these. */
 bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg);
-void csv_admin_gone(struct csv_peer *p);
+void csv_admin_gone(struct csv_peer *p); /* not in d->peers any more */
 
 /* ---- registry.c ---- */
 void csv_registry_init(struct csv_daemon *d);

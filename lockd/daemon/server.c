@@ -118,7 +118,7 @@ static bool terminated(const char *s, size_t size)
 
 static bool hello_is_sound(const struct csv_msg_hello *h)
 {
-	return h->version == CSV_PROTO_VERSION && (h->role == CSV_ROLE_FS || h->role == CSV_ROLE_ADMIN) &&
+	return h->version == CSV_PROTO_VERSION && h->role >= CSV_ROLE_FS && h->role <= CSV_ROLE_OUT &&
 	       terminated(h->volume, sizeof(h->volume)) && terminated(h->cluster, sizeof(h->cluster)) &&
 	       terminated(h->mount, sizeof(h->mount)) && terminated(h->lun, sizeof(h->lun));
 }
@@ -179,6 +179,8 @@ static bool on_record(struct csv_peer *p, const struct csv_msg *msg)
 		return on_hello(p, msg);
 	if (p->role == CSV_ROLE_ADMIN)
 		csv_admin_request(p, msg);
+	else if (p->role == CSV_ROLE_OUT)
+		csv_admin_answer(p, msg); /* nothing else of it counts */
 	else if (!csv_admin_answer(p, msg) && !csv_registry_record(p, msg))
 		csv_driver_step(p->daemon, &ev);
 	return true;
@@ -229,6 +231,7 @@ static int32_t on_connect(int32_t fd, int32_t revents, void *arg)
 	p->pid = (uint32_t)cred.pid;
 	p->uid = cred.uid;
 	csv_list_init(&p->out);
+	csv_list_init(&p->asked);
 	csv_list_push_back(&d->peers, &p->link);
 	qb_loop_poll_add(d->loop, QB_LOOP_MED, s, POLLIN, p, on_peer);
 	return 0;

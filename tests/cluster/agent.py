@@ -68,6 +68,10 @@ def op_posix_lock(name, kind, start, length):
     fcntl.fcntl(files[name], fcntl.F_SETLK, flock_struct(kind, start, length))
 
 
+def op_posix_wait(name, kind, start, length):
+    fcntl.fcntl(files[name], fcntl.F_SETLKW, flock_struct(kind, start, length))
+
+
 def op_posix_test(name, kind, start, length):
     answer = fcntl.fcntl(files[name], fcntl.F_GETLK, flock_struct(kind, start, length))
     return {v: k for k, v in KINDS.items()}[struct.unpack("hhqqi4x", answer)[0]]

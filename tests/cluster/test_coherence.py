@@ -2,8 +2,12 @@
 """What one node did, the others see at their next call."""
 import errno
 import json
+import os
+import select
+import signal
 
 from agents import Agent, errno_of
+from harness import csvfs
 
 RECORDS = 200
 
@@ -109,6 +113,51 @@ def test_locks_of_a_killed_process_are_dropped(cluster, trio, place):
         doomed.kill()
     cluster.wait_until("the dead process's locks to go", lambda: errno_of(two.posix_lock, "f", "w", 0, 10) == 0, 5)
     two.flock("f", "LOCK_EX")
+
+
+def begin_and_wait(agent, operation, *arguments):
+    """Starts what cannot be answered."""
+    agent.begin(operation, *arguments)
+    assert not select.select([agent.child.stdout], [], [], 0.5)[0]
+
+
+def test_who_waits_for_a_lock_can_be_killed(cluster, trio, place):
+    one, _, three = trio
+    one.open("f", f"{place}/f", "O_RDWR|O_CREAT")
+    one.posix_lock("f", "w", 0, 10)
+    with Agent(cluster.node("n2")) as doomed:
+        doomed.open("f", f"{place}/f", "O_RDWR")
+        begin_and_wait(doomed, "posix_wait", "f", "w", 0, 10)
+        doomed.child.kill()
+        doomed.child.wait(10)
+    one.posix_lock("f", "u", 0, 10)
+    three.open("f", f"{place}/f", "O_RDWR")
+    three.posix_lock("f", "w", 0, 10)
+
+
+def test_locks_without_csvlockd(cluster, trio, place):
+    """Nobody can answer while it is away, but who asks can be killed. Its successor knows what was held, and that alone."""
+    one, two, _ = trio
+    node = cluster.node("n1")
+    one.open("f", f"{place}/f", "O_RDWR|O_CREAT")
+    two.open("f", f"{place}/f", "O_RDWR")
+    one.posix_lock("f", "w", 0, 10)
+    with Agent(node) as doomed, Agent(node) as tester:
+        doomed.open("f", f"{place}/f", "O_RDWR")
+        tester.open("f", f"{place}/f", "O_RDWR")
+        os.kill(node.pid_of("csvlockd"), signal.SIGKILL)
+        cluster.wait_until("csvlockd to be gone", lambda: not node.pid_of("csvlockd"), 10)
+        begin_and_wait(doomed, "posix_lock", "f", "w", 20, 10)
+        begin_and_wait(tester, "posix_test", "f", "w", 40, 10)
+        doomed.child.kill()
+        doomed.child.wait(10)
+        csvfs.begin_lockd(node)
+        csvfs.wait_lockd(node)
+        csvfs.wait_online(node)
+        assert tester.finish() == "u"
+        assert errno_of(two.posix_lock, "f", "w", 0, 10) == errno.EAGAIN
+        two.posix_lock("f", "w", 20, 10)
+        two.posix_lock("f", "w", 40, 10)
 
 
 def test_status_and_lists(cluster):
