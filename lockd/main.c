@@ -90,6 +90,7 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	csv_list_init(&d->peers);
 	csv_list_init(&d->timers);
 	csv_registry_init(d);
+	csv_list_init(&d->nodes);
 	d->listen_fd = -1;
 	signal(SIGPIPE, SIG_IGN);
 	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGTERM, d, on_stop, &h);

@@ -213,7 +213,7 @@ struct csv_msg_node {
 	uint32_t member;            /* in csvlockd's group */
 	uint32_t quorate;
 	uint32_t self;
-	int64_t since_ms;           /* since it is so, ms ago */
+	int64_t since_sec;          /* Unix time since when it is so, as far as csvlockd has seen it; 0: unknown */
 	uint32_t slot;              /* first volume's; CSV_SLOT_NONE */
 	uint32_t reserved;
 	char name[64];

@@ -142,6 +142,7 @@ struct csv_machine {
 	struct csv_list timers;
 	uint64_t next_timer;
 	bool view_dirty; /* some csv_msg_view may have changed */
+	uint64_t news;	 /* how often it was */
 };
 
 /* ---- actions.c ---- */

@@ -170,6 +170,7 @@ void csv_views_flush(struct csv_machine *m)
 	if (!m->view_dirty || m->phase == CSV_PHASE_LOADING)
 		return;
 	m->view_dirty = false;
+	m->news++;
 	csv_list_for_each(pos, &m->locals) {
 		struct csv_local *c = csv_list_entry(pos, struct csv_local, link);
 		struct csv_space *sp = m->has_state ? csv_space_find(&m->state, c->uuid) : NULL;

@@ -14,6 +14,11 @@ bool csv_machine_formed(const struct csv_machine *m)
 	return m->phase == CSV_PHASE_FORMED;
 }
 
+uint64_t csv_machine_news(const struct csv_machine *m)
+{
+	return m->news;
+}
+
 unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids)
 {
 	memcpy(nodeids, m->conf, m->nconf * sizeof(m->conf[0]));

@@ -112,6 +112,8 @@ unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);
 /* Digest of the replicated state: equal on all members at the same point of the order. */
 uint64_t csv_machine_digest(const struct csv_machine *m);
 /* Calls fn for each node of the configuration / each lock holder or waiter of a volume (uuid NULL: all). */
+/* Changes whenever csv_machine_nodes() or a view may show something new. */
+uint64_t csv_machine_news(const struct csv_machine *m);
 void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const struct csv_msg_node *n), void *arg);
 void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
 		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg);

@@ -24,6 +24,7 @@ static void send_node(void *arg, const struct csv_msg_node *n)
 	const struct ask *a = arg;
 	struct csv_msg msg = { .type = CSV_MSG_STATUS_NODE, .seq = a->seq, .node = *n };
 
+	msg.node.since_sec = csv_nodes_since(a->peer->daemon, n->nodeid);
 	csv_peer_send(a->peer, &msg);
 }
 

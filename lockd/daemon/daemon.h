@@ -6,6 +6,7 @@
  *   group.c    the CPG group: configuration changes, messages, sending
  *   server.c   the socket and its clients
  *   admin.c    questions of csvadm
+ *   nodes.c    since when each node is in its state
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
  *   supervise.c the process around it that kills it when it hangs
@@ -55,6 +56,8 @@ struct csv_daemon {
 	struct csv_list timers;           /* the machine's */
 	struct csv_list handles;          /* registry.c */
 	struct csv_list vms;
+	struct csv_list nodes;            /* nodes.c */
+	uint64_t nodes_news;              /* csv_machine_news() when they were looked at */
 	uint64_t sent;                    /* messages multicast since start */
 	int64_t detect_from_ms;           /* for logs */
 	bool evicted;                     /* the machine is done: leave and join again */
@@ -118,6 +121,12 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg);
 /* A record of csvfs that answers an admin's question (STATUS_VOLUME); false: not one of these. */
 bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg);
 void csv_admin_gone(struct csv_peer *p); /* not in d->peers any more */
+
+/* ---- nodes.c ---- */
+void csv_nodes_look(struct csv_daemon *d); /* after each step of the machine */
+/* Unix time since when the node is in its state, as far as this csvlockd has seen it; 0: unknown. */
+int64_t csv_nodes_since(struct csv_daemon *d, uint32_t nodeid);
+void csv_nodes_forget(struct csv_daemon *d);
 
 /* ---- registry.c ---- */
 void csv_registry_init(struct csv_daemon *d);

@@ -103,6 +103,7 @@ void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev)
 		carry_out(d, &actions.list[i]);
 	csv_actions_clear(&actions);
 	inside = false;
+	csv_nodes_look(d);
 	csv_handoff_poll(d);
 }
 
@@ -122,6 +123,7 @@ static void drop_cluster(struct csv_daemon *d)
 	while (!csv_list_empty(&d->timers))
 		cancel(d, csv_list_entry(d->timers.next, struct timer, link));
 	csv_group_leave(d);
+	csv_nodes_forget(d);
 	csv_machine_free(d->machine);
 	d->machine = NULL;
 }

@@ -168,6 +168,21 @@ def test_status_while_a_fence_hangs(cluster):
         csvfs.wait_online(node, TAKE_OVER_S)
 
 
+def test_since_when_a_node_is_out(cluster):
+    """The time at which its state began, by the clock of who tells it, and not the time of the question."""
+    node = cluster.node("n3")
+    before = node_state(node, "n1")
+    assert before["state"] == "member"
+    cluster.freeze("n1")
+    cluster.wait_until("n1 to be out and recovered", lambda: node_state(node, "n1")["state"] == "out", TAKE_OVER_S)
+    out = node_state(node, "n1")["since"]
+    assert out > before["since"]
+    cluster.wait_until("the clock to go on", lambda: clock(node) > out, 10)
+    assert node_state(node, "n1")["since"] == out
+    assert node_state(node, "n2")["since"] <= before["since"]
+    cluster.thaw("n1")
+
+
 def test_csvlockd_away(cluster):
     """While csvlockd of a node may still come back, the others say whom they wait for."""
     node = cluster.node("n1")
@@ -188,6 +203,11 @@ def test_no_quorum(cluster):
     state_becomes(cluster, "n2", "no quorum", "too few nodes")
     cluster.net_heal("n2")
     csvfs.wait_online(cluster.node("n2"), TAKE_OVER_S)
+
+
+def clock(node):
+    """The node's time, as csvadm tells times."""
+    return node.run(["date", "-u", "+%Y-%m-%dT%H:%M:%SZ"]).stdout.strip()
 
 
 def node_state(node, name):

@@ -2,7 +2,6 @@
 /* csvadm status, node list, volume list: what csvlockd and the csvfs of this node tell. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "tools/csvadm.h"
 
@@ -20,7 +19,7 @@ static json_t *node_json(const struct csv_msg_node *n)
 	csv_out_str(o, "name", n->name);
 	csv_out_u64(o, "id", n->nodeid);
 	csv_out_str(o, "state", n->state);
-	csv_out_time(o, "since", n->since_ms < 0 ? 0 : time(NULL) - n->since_ms / 1000);
+	csv_out_time(o, "since", n->since_sec);
 	json_object_set_new(o, "slot", n->slot == UINT32_MAX ? json_null() : json_integer(n->slot));
 	json_object_set_new(o, "pr_registered", n->slot == UINT32_MAX ? json_null() : json_boolean(n->member));
 	return o;
