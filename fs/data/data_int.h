@@ -103,8 +103,6 @@ enum csv_err xfer_bounce(struct csv_xfer *x, uint64_t start, uint64_t end);
 
 /* ---- io_zero.c ---- */
 
-/* A write's conversion has got NOSPC: true if no further group is worth the asking, and it is to go on with `zero`. */
-bool zero_due(const struct csv_data_req *req);
 /*
  * With x->req->zero, pieces looked up, data not written yet: all of each unwritten extent that the write touches becomes
  * written with it, so that the tree needs no node.  Writes zeros to what the data does not cover.  AGAIN: nothing done,

@@ -247,7 +247,7 @@ static void convert_work(struct csv_work *work)
 		err = convert(x);
 		if (err == CSV_OK)
 			file_wrote(req->d, req->file, req->generation, req->tid, NULL);
-		if (err == CSV_NOSPC && zero_due(req)) {
+		if (err == CSV_NOSPC && map_is_full(&req->ctx)) {
 			req->zero = true;
 			err = CSV_AGAIN;
 		}

@@ -15,17 +15,6 @@
 #include "fs/data/data_int.h"
 #include "fs/data/map_int.h"
 
-/*
- * Each further group costs a round over the cluster, and where all is full they are asked in vain; zeros cost no more
- * than the guest's own writes would have.
- */
-#define ZERO_AFTER_GROUPS 4u
-
-bool zero_due(const struct csv_data_req *req)
-{
-	return req->ctx.need.n == 0 || req->ctx.ags.n >= ZERO_AFTER_GROUPS;
-}
-
 /* Widens what is converted to whole extents, and x->need_first to x->need_last with it. */
 static enum csv_err look_extents(struct csv_xfer *x)
 {

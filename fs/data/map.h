@@ -47,7 +47,10 @@ enum csv_err csv_map_punch(struct csv_txn *txn, struct csv_ctx *ctx, struct csv_
  */
 /* inode EX, ags EX; groups to free from: csv_map_groups. Part of a block beyond the new end is zeroed on the LUN. */
 enum csv_err csv_truncate(struct csv_ctx *ctx, struct csv_iref ref, uint64_t size, struct csv_attr *attr, uint64_t *tid);
-/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else NOTSUP. NOSPC keeps what it got. */
+/*
+ * mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else NOTSUP. NOSPC keeps what it got.
+ * Where the map cannot grow, a range to be punched or zeroed keeps its blocks and they get zeros.
+ */
 enum csv_err csv_fallocate(struct csv_ctx *ctx, struct csv_iref ref, int mode, uint64_t off, uint64_t len,
 			   uint64_t *tid);
 /* Adds the groups that hold blocks of [lblk, lblk+len) and the tree nodes above, as many as fit; fs->meta shared. */

@@ -55,13 +55,34 @@ static enum csv_err in_txn(struct falloc *f, falloc_step fn, uint64_t *pos, uint
 	return csv_op_end(f->ctx, txn, err, want, &f->tid);
 }
 
+/* *pos and *len: the rest, if it fails. */
+static enum csv_err course_rest(struct falloc *f, falloc_step fn, uint64_t *pos, uint64_t *len)
+{
+	enum csv_err err = CSV_OK;
+
+	while (!err && *len > 0)
+		err = in_txn(f, fn, pos, len);
+	return err;
+}
+
 static enum csv_err course(struct falloc *f, falloc_step fn, uint64_t pos, uint64_t end)
 {
 	uint64_t len = end > pos ? end - pos : 0;
-	enum csv_err err = CSV_OK;
 
-	while (!err && len > 0)
-		err = in_txn(f, fn, &pos, &len);
+	return course_rest(f, fn, &pos, &len);
+}
+
+/*
+ * The same for what makes a range read as zeros. It must not fail for space, a guest may have written them: what the
+ * map has no room to say is written to the blocks.
+ */
+static enum csv_err zero_course(struct falloc *f, falloc_step fn, uint64_t pos, uint64_t end)
+{
+	uint64_t len = end > pos ? end - pos : 0;
+	enum csv_err err = course_rest(f, fn, &pos, &len);
+
+	if (err == CSV_NOSPC && map_is_full(f->ctx))
+		err = map_zero_written(f->ctx->fs, f->ref, pos, pos + len);
 	return err;
 }
 
@@ -94,7 +115,12 @@ static enum csv_err step_unwrite(struct csv_txn *txn, struct falloc *f, struct c
 static enum csv_err step_punch(struct csv_txn *txn, struct falloc *f, struct csv_buf *inode, uint64_t *pos,
 			       uint64_t *len)
 {
-	return csv_map_punch(txn, f->ctx, inode, *pos, *len, len);
+	uint64_t left;
+	enum csv_err err = csv_map_punch(txn, f->ctx, inode, *pos, *len, &left);
+
+	if (!err)
+		*len = left;
+	return err;
 }
 
 /* The size grows to the end of the range. */
@@ -177,7 +203,7 @@ static enum csv_err punch(struct falloc *f)
 	if (!err)
 		err = zero_edges(f);
 	if (!err)
-		err = course(f, step_punch, f->first, f->last);
+		err = zero_course(f, step_punch, f->first, f->last);
 	return err ? err : course(f, step_touch, 0, 1);
 }
 
@@ -199,7 +225,7 @@ static enum csv_err zero_range(struct falloc *f, bool keep_size)
 	if (!err)
 		err = zero_edges(f);
 	if (!err)
-		err = course(f, step_unwrite, f->first, f->last);
+		err = zero_course(f, step_unwrite, f->first, f->last);
 	if (!err)
 		err = course(f, step_alloc, blk_floor(f->off), blk_ceil(f->end));
 	return err ? err : grow(f, keep_size, size);

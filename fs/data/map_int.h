@@ -17,6 +17,8 @@
 #define MAP_UNWRITTEN_MAX (2u * CSV_BITS_PER_BLOCK)
 /* No further run is taken in a transaction that has made so many records: about a leaf full. */
 #define MAP_NEW_RECORDS_MAX 128u
+/* Groups tried before the map counts as one that cannot grow. */
+#define MAP_FULL_GROUPS 4u
 
 struct ext {
 	uint64_t lblk, len; /* len > 0 */
@@ -53,6 +55,17 @@ void map_account(struct csv_buf *inode, int64_t n);
 enum csv_err map_extent(struct csv_fs *fs, struct csv_buf *inode, uint64_t lblk, struct ext *e);
 /* Writes zeros to blocks of the LUN. Not flushed. Blocks: fs->meta is not held meanwhile. */
 enum csv_err map_zero_blocks(struct csv_fs *fs, uint64_t phys, uint64_t len);
+/* The same for all written blocks of a file's [lblk, end), durable when it returns; the map stands still meanwhile. */
+enum csv_err map_zero_written(struct csv_fs *fs, struct csv_iref ref, uint64_t lblk, uint64_t end);
+
+/*
+ * A change of the map has got NOSPC: true if that is to be taken for an answer.  Each further group costs a round over
+ * the cluster, and where all is full they are asked in vain: zeros in place cost no more than the writes of a guest.
+ */
+static inline bool map_is_full(const struct csv_ctx *ctx)
+{
+	return ctx->need.n == 0 || ctx->ags.n >= MAP_FULL_GROUPS;
+}
 
 /*
  * Zeroes bytes [from, to), which lie in one block of the file, on the LUN, if that block is written. They are durable

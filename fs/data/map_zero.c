@@ -116,3 +116,47 @@ enum csv_err map_zero_blocks(struct csv_fs *fs, uint64_t phys, uint64_t len)
 	free(zeros);
 	return err;
 }
+
+/* *m: where the written blocks are that come first in [lblk, end); len 0: none. */
+static enum csv_err next_written(struct csv_fs *fs, struct csv_iref ref, uint64_t lblk, uint64_t end, struct csv_map *m)
+{
+	struct csv_buf *inode;
+	enum csv_err err;
+
+	*m = (struct csv_map){ 0 };
+	csv_fs_lock_shared(fs);
+	err = csv_inode_get(fs, ref, &inode);
+	for (; !err && lblk < end; lblk += m->len) {
+		err = csv_map_lookup(fs, inode, lblk, end - lblk, m);
+		if (err || m->kind == CSV_MAP_WRITTEN)
+			break;
+	}
+	if (inode)
+		csv_buf_put(fs, inode);
+	csv_fs_unlock(fs);
+	if (lblk >= end)
+		m->len = 0;
+	return err;
+}
+
+enum csv_err map_zero_written(struct csv_fs *fs, struct csv_iref ref, uint64_t lblk, uint64_t end)
+{
+	unsigned tries = 0;
+	uint64_t generation;
+	enum csv_err err;
+
+	do {
+		struct csv_map m;
+
+		generation = csv_bdev_generation(fs->dev);
+		err = next_written(fs, ref, lblk, end, &m);
+		while (!err && m.len) {
+			err = map_zero_blocks(fs, m.phys, m.len);
+			if (!err)
+				err = next_written(fs, ref, m.lblk + m.len, end, &m);
+		}
+		if (!err)
+			err = csv_bdev_flush(fs->dev);
+	} while (!err && generation != csv_bdev_generation(fs->dev) && ++tries < ZERO_TRIES);
+	return tries == ZERO_TRIES ? CSV_IO : err;
+}

@@ -86,6 +86,11 @@ static void step_full(struct iorig *r, struct model *m, uint64_t *rng, unsigned 
 	size_t off, len;
 
 	pick_apart(rng, &off, &len);
+	if (rnd(rng, 6) == 0) {
+		assert_ok(iorig_fallocate(r, FALLOC_FL_ZERO_RANGE, off, len));
+		memset(m->byte + off, 0, len);
+		return;
+	}
 	fill(rng, buf, len);
 	assert_ok(iorig_write(r, off, buf, len));
 	model_write(m, off, buf, len);
@@ -571,6 +576,36 @@ static void test_lost_edges(void **state)
 	iorig_free(&r);
 }
 
+/* The same on a full volume, where whole blocks get zeros because the map cannot say that they are unwritten. */
+static void test_lost_zeros(void **state)
+{
+	uint64_t rng = iorig_seed(__func__);
+	struct model *m = calloc(1, sizeof(*m));
+	unsigned char *buf = malloc(SPACE);
+	_Atomic uint64_t account = 0;
+	struct iorig r;
+
+	iorig_make(&r, 512, false);
+	iorig_cache(&r);
+	make_full(&r, m, &rng, buf);
+	fill(&rng, buf, SPACE);
+	assert_ok(iorig_write(&r, 0, buf, SPACE));
+	model_write(m, 0, buf, SPACE);
+	assert_ok(iorig_sync(&r, &account));
+	for (size_t off = 4096; off < SPACE; off += 8192) {
+		iorig_lose_at_flush(&r, true);
+		assert_ok(iorig_fallocate(&r, FALLOC_FL_ZERO_RANGE, off, 4096));
+		memset(m->byte + off, 0, 4096);
+		assert_ok(iorig_sync(&r, &account));
+		iorig_lose_at_flush(&r, false);
+		iorig_lose(&r);
+		check_all(&r, m);
+	}
+	iorig_free(&r);
+	free(buf);
+	free(m);
+}
+
 /*
  * Anything, and at any time the target restarts.  What an fsync says is there is there; if it says that something was
  * lost, nothing is known until it is read.
@@ -752,8 +787,9 @@ int main(void)
 		cmocka_unit_test(test_sync_write),     cmocka_unit_test(test_sync_writes_at_once),
 		cmocka_unit_test(test_syncs_at_once),  cmocka_unit_test(test_loss_before_flushed),
 		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_lost_edges),
-		cmocka_unit_test(test_losses_512),     cmocka_unit_test(test_losses_4096),
-		cmocka_unit_test(test_crash_512),      cmocka_unit_test(test_crash_4096),
+		cmocka_unit_test(test_lost_zeros),     cmocka_unit_test(test_losses_512),
+		cmocka_unit_test(test_losses_4096),    cmocka_unit_test(test_crash_512),
+		cmocka_unit_test(test_crash_4096),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

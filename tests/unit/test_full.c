@@ -301,12 +301,69 @@ static void test_grows_into(void **state)
 	full_end(&f);
 }
 
+static void zero(struct full *f, int mode)
+{
+	uint64_t off = rnd(f, (f->blocks - 40) * BLK), len = 1 + rnd(f, rnd(f, 4) ? 3 * BLK : 30 * BLK);
+
+	if (rnd(f, 2))
+		off -= off % 512;
+	VOL_OK(&f->v, csv_fallocate(&f->v.ctx, f->ref, mode, off, len, NULL));
+	memset(f->bytes + off, 0, len);
+}
+
+/* Zeros that a guest asks for: they are there, whether the map can say so or not. */
+static void test_zeroed_ranges(void **state)
+{
+	struct full f = { .rng = vol_seed("zeroed ranges") };
+	struct vol_sum before, after;
+
+	full_make(&f, (struct vol_shape){ .blocks = 16384, .ag_blocks = 4096, .journal_blocks = 1024 }, 3000);
+	vol_hog_take(&f.v);
+	for (unsigned i = 0; i < 1500; i++) {
+		write_all(&f, rnd(&f, f.blocks) * BLK, 1, BLK);
+		if (i % 3 == 0)
+			zero(&f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+		if (i % 100 == 0)
+			compare(&f);
+	}
+	compare(&f);
+	write_all(&f, 0, f.blocks, BLK);
+	vol_check(&f.v, &before);
+	for (unsigned i = 0; i < 400; i++)
+		zero(&f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	vol_check(&f.v, &after);
+	assert_true(after.data < before.data);
+	full_end(&f);
+}
+
+/* What gives blocks back needs none. */
+static void test_goes(void **state)
+{
+	struct full f = { .rng = vol_seed("goes") };
+	struct csv_attr attr;
+	uint32_t nlink;
+
+	full_make(&f, (struct vol_shape){ .blocks = 16384, .ag_blocks = 4096, .journal_blocks = 1024 }, 3000);
+	for (unsigned i = 0; i < 1000; i++)
+		write_all(&f, rnd(&f, f.blocks) * BLK, 1, BLK);
+	vol_hog_take(&f.v);
+	for (uint64_t size = f.blocks * BLK; size > 1000 * BLK; size -= rnd(&f, 20 * BLK))
+		VOL_OK(&f.v, csv_truncate(&f.v.ctx, f.ref, size, &attr, NULL));
+	data_down(&f);
+	VOL_OK(&f.v, csv_unlink(&f.v.ctx, vol_root(&f.v), "disk.vhd", f.ref, &nlink, NULL));
+	VOL_OK(&f.v, csv_inode_destroy(&f.v.ctx, f.ref));
+	vol_check(&f.v, NULL);
+	vol_free(&f.v);
+	free(f.bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_block), cmocka_unit_test(test_every_part),
 		cmocka_unit_test(test_fragmented),  cmocka_unit_test(test_large),
-		cmocka_unit_test(test_grows_into),
+		cmocka_unit_test(test_grows_into),  cmocka_unit_test(test_zeroed_ranges),
+		cmocka_unit_test(test_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

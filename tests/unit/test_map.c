@@ -428,7 +428,8 @@ static void test_nospc(void **state)
 			fails[2] += VOL_EVERY_NOSPC(&v, true, alloc_all(&v, ref, 1000 + b * 8, 3));
 	}
 	printf("failures: %u convert, %u punch, %u allocate\n", fails[0], fails[1], fails[2]);
-	assert_true(fails[0] > 0 && fails[1] > 0 && fails[2] > 20);
+	assert_true(fails[0] > 0 && fails[2] > 20);
+	assert_int_equal(fails[1], 0); /* it keeps its blocks rather than fail */
 	vol_remount(&v);
 	vol_check(&v, NULL);
 	vol_free(&v);
