@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nodes and daemons die; what was acknowledged is there, and the others go on."""
+import contextlib
 import errno
 import os
 import signal
+import struct
 from pathlib import Path
 
 import pytest
 
 from agents import Agent, Recorder, errno_of
-from commands import adm, volume
+from commands import adm, slot, volume
 from harness import csvfs, procs
 from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
@@ -151,6 +153,47 @@ def test_corosync_killed(cluster, place, load):
     cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 30)
     node.run(["csvadm", "umount", MOUNT_POINT])
     csvfs.mount(node, cluster.lun)
+    rejoined(cluster, "n1", before)
+
+
+@contextlib.contextmanager
+def damaged_journal(cluster, number):
+    """The head of this slot's journal is not what it was; afterwards it is."""
+    with open(cluster.target.backing_file(1), "r+b", buffering=0) as lun:
+        block = lambda n: os.pread(lun.fileno(), 4096, n * 4096)
+        home = struct.unpack_from("<Q", block(1 + number), 88)[0]
+        good = block(home)
+        assert any(good)
+        os.pwrite(lun.fileno(), good[:2000] + bytes([good[2000] ^ 1]) + good[2001:], home * 4096)
+        os.fsync(lun.fileno())
+        yield
+        os.pwrite(lun.fileno(), good, home * 4096)
+        os.fsync(lun.fileno())
+
+
+def test_journal_damaged(cluster, place):
+    """It holds up nothing but the thaw: other slots are recovered, and the status says what is waited for."""
+    before, third = volume(cluster.node("n1")), volume(cluster.node("n3"))
+    with Recorder(cluster.node("n1"), "files", place) as files:
+        files.wait_more(RECORDS)
+    cluster.freeze("n1")
+    with damaged_journal(cluster, before["slot"]):
+        cluster.kill("n1")
+        why = f"slot {before['slot']} (node n1) cannot be replayed: bad checksum"
+        for name in ("n2", "n3"):
+            cluster.wait_until(f"{name} to say why it waits",
+                               lambda node=cluster.node(name): volume(node)["reason"] == why, TAKE_OVER_S)
+        assert volume(cluster.node("n2"))["state"] == "recovering"
+        kill_program(cluster.node("n3"), "csvfs")
+        cluster.wait_until("the recovery of n3",
+                           lambda: slot(cluster.node("n2"), third["slot"])["state"] == "clean", TAKE_OVER_S)
+        assert slot(cluster.node("n2"), before["slot"])["state"] == "fenced"
+    csvfs.wait_online(cluster.node("n2"))
+    with Agent(cluster.node("n2"), seconds=TAKE_OVER_S) as survivor:
+        assert survivor.lost("files", place, files.acked()) == []
+    cluster.node("n3").run(["umount", MOUNT_POINT])
+    csvfs.mount(cluster.node("n3"), cluster.lun)
+    cluster.start("n1")
     rejoined(cluster, "n1", before)
 
 
