@@ -83,6 +83,7 @@ static void on_beat(void *arg)
 static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 {
 	qb_loop_signal_handle h;
+	enum csv_err err;
 
 	d->loop = qb_loop_create();
 	if (!d->loop)
@@ -97,8 +98,10 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGINT, d, on_stop, &h);
 	qb_loop_signal_add(d->loop, QB_LOOP_LOW, SIGUSR1, d, on_dump, &h);
 	csv_driver_connect(d);
-	on_beat(d);
-	return csv_server_open(d, why);
+	err = csv_server_open(d, why);
+	if (!err)
+		on_beat(d);
+	return err;
 }
 
 static int complain(enum csv_err err, const struct csv_why *why)

@@ -148,6 +148,7 @@ static void machine(struct rig *r, unsigned n)
 
 	cfg.beat_ms = r->beats ? 1000 : 0;
 	cfg.evict_ms = RIG_SILENT * 1000;
+	cfg.two_node = r->beats && r->nnodes == 2;
 
 	for (unsigned i = 0; i < r->nnodes; i++) {
 		cfg.node[i].nodeid = i + 1;

@@ -45,7 +45,7 @@ extern const uint8_t rig_volume[16];
 
 /* Node ids 1..nnodes, one vote each, all in one group, view formed. */
 void rig_open(struct rig *r, unsigned nnodes);
-/* Their timers are set from the start: rig_timers() is a beat. */
+/* Their timers are set from the start: rig_timers() is a beat. Of two nodes one is quorate (two_node). */
 void rig_open_beating(struct rig *r, unsigned nnodes);
 void rig_close(struct rig *r);
 /* Delivers messages until there are none. */

@@ -193,6 +193,26 @@ static void test_two_accuse_each_other(void **state)
 	assert_true(rig_same(&rig, 6));
 }
 
+/* two_node: one vote is a quorum. Both accuse the other: the first vote in the order counts, at both. */
+static void test_two_nodes(void **state)
+{
+	uint64_t view;
+
+	rig_close(&rig);
+	rig_open_beating(&rig, 2);
+	view = rig.m[0]->start;
+	rig_hang(&rig, 2);
+	vote(1, 2, view);
+	vote(2, 1, view); /* was on its way already */
+	assert_int_equal(members(1), 1);
+	assert_true(csv_machine_formed(rig.m[0]));
+	assert_true(csv_machine_quorate(rig.m[0]));
+	rig_go_on(&rig, 2);
+	assert_true(rig.evicted[1]);
+	assert_false(rig.evicted[0]);
+	assert_int_equal(members(1), 1);
+}
+
 /* The case of a configuration change while a member hangs: its HELLO does not come. */
 static void test_no_hello(void **state)
 {
@@ -268,6 +288,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sleeper_blames_nobody, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_sign_of_life, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_two_accuse_each_other, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_two_nodes, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_no_hello, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_conf_while_it_hangs, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_attach, open_three, close_rig),
