@@ -139,6 +139,7 @@ static enum csv_err serve(struct csv_mount *m, struct signals *s, bool backgroun
 
 	csv_info("volume %s mounted on %s, slot %d, incarnation %u, lock=%s", m->sb.name, m->opts.dir, (int)m->slot,
 		 m->incarnation, m->kind->name);
+	csv_mount_remember(m);
 	tell(CSV_OK, m, NULL);
 	if (background)
 		let_go();
@@ -161,7 +162,9 @@ static int run(const struct csv_mount_opts *opts, struct signals *s)
 	csv_why_init(&why);
 	err = csv_mount_open(&m, opts, &why);
 	if (err == CSV_OK) {
-		err = csv_session_open(&m, &why);
+		err = csv_mount_still_wanted(&m)
+			  ? csv_session_open(&m, &why)
+			  : csv_fail(&why, CSV_NOENT, "", "%s is not to be mounted any more", opts->dir);
 		if (err != CSV_OK)
 			csv_mount_close(&m);
 	}

@@ -49,6 +49,7 @@ struct csv_mount_opts {
 	unsigned path_timeout_ms; /* default 120 s */
 	const char *run_dir;	  /* of csvlockd; NULL: CSV_RUN_DIR or /run/csvfs */
 	const char *log;	  /* file; NULL: standard error */
+	char given[4096];	  /* all of -o as it was given */
 };
 
 /*
@@ -149,6 +150,12 @@ enum csv_err csv_session_serve(struct csv_mount *m);
 void csv_session_close(struct csv_mount *m);
 /* Any thread: take the mount out of the tree; the session ends when the last user has gone. */
 void csv_session_stop(struct csv_mount *m);
+
+/* So that csvlockd mounts it again if this process dies (fs/ctl/remember.c): once the kernel has the mount, until it is gone. */
+void csv_mount_remember(struct csv_mount *m);
+void csv_mount_forget(struct csv_mount *m);
+/* False: csvlockd has begun this mount, and somebody has given it up since. */
+bool csv_mount_still_wanted(const struct csv_mount *m);
 
 /* State for status (fs/ctl/state.c). Any thread. */
 struct csv_msg_view;

@@ -88,6 +88,17 @@ static enum csv_err options(struct csv_mount_opts *o, char *list, struct csv_why
 	return CSV_OK;
 }
 
+/* options() takes the text apart. */
+static enum csv_err keep_given(struct csv_mount_opts *o, const char *list, struct csv_why *why)
+{
+	size_t len = strlen(o->given);
+
+	if (snprintf(o->given + len, sizeof(o->given) - len, "%s%s", len ? "," : "", list) >=
+	    (int)(sizeof(o->given) - len))
+		return csv_fail(why, CSV_USAGE, "give fewer", "the mount options are too long");
+	return CSV_OK;
+}
+
 enum csv_err csv_opts_parse(int argc, char **argv, struct csv_mount_opts *o, struct csv_why *why)
 {
 	enum csv_err err = CSV_OK;
@@ -97,12 +108,15 @@ enum csv_err csv_opts_parse(int argc, char **argv, struct csv_mount_opts *o, str
 	o->run_dir = getenv("CSV_RUN_DIR");
 	gethostname(o->node, sizeof(o->node) - 1);
 	while (err == CSV_OK && (c = getopt(argc, argv, "o:f")) != -1) {
-		if (c == 'o')
-			err = options(o, optarg, why);
-		else if (c == 'f')
+		if (c == 'o') {
+			err = keep_given(o, optarg, why);
+			if (err == CSV_OK)
+				err = options(o, optarg, why);
+		} else if (c == 'f') {
 			o->foreground = true;
-		else
+		} else {
 			err = csv_fail(why, CSV_USAGE, "csvfs LUN DIR [-f] [-o OPTIONS]", "wrong usage");
+		}
 	}
 	if (err != CSV_OK)
 		return err;

@@ -101,6 +101,8 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	err = csv_server_open(d, why);
 	if (!err)
 		on_beat(d);
+	if (!err)
+		csv_remount_look(d);
 	return err;
 }
 
@@ -135,6 +137,7 @@ static int serve(int beat_fd, const char *news, void *arg)
 	csv_server_close(d);
 	csv_driver_stop(d);
 	csv_launch_free(d);
+	csv_remount_free(d);
 	csv_registry_free(d);
 	qb_loop_destroy(d->loop);
 	return 0;

@@ -182,6 +182,7 @@ enum csv_err csv_session_serve(struct csv_mount *m)
 		return CSV_NOMEM;
 	err = rx_run(m->se);
 	atomic_store(&m->stopping, true);
+	csv_mount_forget(m); /* whatever becomes of us from here on, nobody wants it back */
 	ticker_stop(&t);
 	csv_ranges_out(m->ranges); /* those who still wait for a lock are told */
 	wait_idle(m);

@@ -199,6 +199,7 @@ static void on_status(struct csv_peer *p, const struct csv_msg *msg)
 		csv_machine_nodes(p->daemon->machine, send_self, &a);
 	else
 		send_lonely_self(&a);
+	csv_remount_status(p, msg->seq);
 	ask_volumes(p, msg->seq);
 }
 

@@ -10,6 +10,7 @@
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
  *   supervise.c the process around it that kills it when it hangs
+ *   remount.c  mounts whose csvfs has died
  *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook
  */
 #ifndef CSV_LOCKD_DAEMON_H
@@ -127,6 +128,11 @@ void csv_nodes_look(struct csv_daemon *d); /* after each step of the machine */
 /* Unix time since when the node is in its state, as far as this csvlockd has seen it; 0: unknown. */
 int64_t csv_nodes_since(struct csv_daemon *d, uint32_t nodeid);
 void csv_nodes_forget(struct csv_daemon *d);
+
+/* ---- remount.c ---- */
+void csv_remount_look(struct csv_daemon *d); /* at start, and when a csvfs has gone: whose mount nobody serves is mounted again */
+void csv_remount_status(struct csv_peer *admin, uint64_t seq); /* the mounts that are down, as STATUS_VOLUME */
+void csv_remount_free(struct csv_daemon *d);
 
 /* ---- registry.c ---- */
 void csv_registry_init(struct csv_daemon *d);

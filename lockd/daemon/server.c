@@ -37,6 +37,7 @@ struct csv_peer *csv_peer_find(struct csv_daemon *d, uint64_t id)
 void csv_peer_close(struct csv_peer *p)
 {
 	struct csv_event ev = { .type = CSV_EV_CLIENT_GONE, .client = p->id };
+	bool mount = p->role && p->role != CSV_ROLE_ADMIN;
 	struct csv_daemon *d = p->daemon;
 
 	qb_loop_poll_del(d->loop, p->fd);
@@ -55,6 +56,8 @@ void csv_peer_close(struct csv_peer *p)
 		free(o);
 	}
 	free(p);
+	if (mount)
+		csv_remount_look(d);
 }
 
 static int32_t on_peer(int32_t fd, int32_t revents, void *arg);

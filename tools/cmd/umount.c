@@ -15,12 +15,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/mountfile.h"
 #include "tools/csvadm.h"
 
 struct place {
 	const char *asked;
 	char dir[512];
 	bool found;
+	bool dead; /* its csvfs has died, and csvlockd wants to mount it again */
 };
 
 /* A volume's mount point from csvlockd, if the argument is not a directory that is a mount itself. */
@@ -52,6 +54,29 @@ static bool find_mount(const char *dir, char *found, size_t size)
 	return yes;
 }
 
+/* A mount whose csvfs has died: csvlockd gives it up when its file is gone. */
+static void see_whether_dead(const struct csv_call *c, struct place *p)
+{
+	struct csv_mountfile *f = malloc(sizeof(*f));
+
+	p->dead = f && csv_mountfile_read(c->run_dir, p->dir, f) == CSV_OK && !csv_mountfile_served(f);
+	free(f);
+	p->found |= p->dead;
+}
+
+static enum csv_err unmount(struct csv_call *c, const struct place *p)
+{
+	if (p->dead)
+		csv_mountfile_remove(c->run_dir, p->dir);
+	/* Nobody who has something open in a dead mount can make use of it; and csvlockd may have taken it away. */
+	if (!umount2(p->dir, UMOUNT_NOFOLLOW | (p->dead ? MNT_DETACH : 0)) || (p->dead && errno == EINVAL))
+		return CSV_OK;
+	if (errno == EBUSY)
+		return csv_fail(&c->why, CSV_BUSY, "close what is open there (csvadm handle list, fuser -vm)",
+				"%s is in use", p->dir);
+	return csv_fail(&c->why, csv_err_from_errno(errno), "", "%s: %s", p->dir, strerror(errno));
+}
+
 static enum csv_err locate(struct csv_call *c, struct place *p)
 {
 	struct csv_msg req = { .type = CSV_MSG_STATUS };
@@ -60,6 +85,9 @@ static enum csv_err locate(struct csv_call *c, struct place *p)
 
 	if (find_mount(real ? real : p->asked, p->dir, sizeof(p->dir)))
 		p->found = true;
+	else
+		snprintf(p->dir, sizeof(p->dir), "%s", real ? real : p->asked);
+	see_whether_dead(c, p);
 	free(real);
 	if (p->found || strchr(p->asked, '/'))
 		goto out;
@@ -68,6 +96,7 @@ static enum csv_err locate(struct csv_call *c, struct place *p)
 		csv_client_close(cl);
 	}
 	csv_why_init(&c->why);
+	see_whether_dead(c, p);
 out:
 	if (!p->found)
 		return csv_fail(&c->why, CSV_NOENT, "", "no csvfs volume is mounted there");
@@ -135,16 +164,11 @@ enum csv_err csv_cmd_umount(struct csv_call *c)
 	err = locate(c, &p);
 	if (err)
 		return err;
-	pf.fd = pidfd_of_mount(p.dir);
-	if (umount2(p.dir, UMOUNT_NOFOLLOW)) {
-		err = errno == EBUSY
-			  ? csv_fail(&c->why, CSV_BUSY, "close what is open there (csvadm handle list, fuser -vm)",
-				     "%s is in use", p.dir)
-			  : csv_fail(&c->why, csv_err_from_errno(errno), "", "%s: %s", p.dir, strerror(errno));
-	} else if (pf.fd >= 0 && poll(&pf, 1, c->timeout_ms) == 0) {
+	pf.fd = p.dead ? -1 : pidfd_of_mount(p.dir);
+	err = unmount(c, &p);
+	if (!err && pf.fd >= 0 && poll(&pf, 1, c->timeout_ms) == 0)
 		err = csv_fail(&c->why, CSV_TIMEOUT, "see its log", "csvfs has not ended after %d s",
 			       c->timeout_ms / 1000);
-	}
 	if (pf.fd >= 0)
 		close(pf.fd);
 	return err;
