@@ -21,6 +21,8 @@ _HOLDER = Path(__file__).with_name("holder.sh")
 class Box:
     """One machine of the test bed, node or target."""
 
+    first = "holder"  # role of the process that lives as long as the box is up
+
     def __init__(self, instance, name, mount_point=None):
         self.instance = instance
         self.name = name
@@ -36,12 +38,12 @@ class Box:
     @property
     def up(self):
         """Whether the box has been started and not been killed."""
-        return self.pid_of("holder") is not None
+        return self.pid_of(self.first) is not None
 
     @property
     def frozen(self):
         """Whether the box has been stopped by freeze()."""
-        pid = self.pid_of("holder")
+        pid = self.pid_of(self.first)
         return pid is not None and procs.state_of(pid) in procs.STOPPED
 
     def begin_power_on(self):
@@ -135,6 +137,15 @@ class Box:
         """The path, seen from outside, of an absolute path inside the box."""
         holder = self.pid_of("holder")
         return Path(f"/proc/{holder}/root") / inside.lstrip("/") if holder else None
+
+    def has_socket(self, inside):
+        """Whether there is a socket at a path inside the box."""
+        path = self.path(inside)
+        return path is not None and path.is_socket()
+
+    def remove_file(self, inside):
+        """Remove a file inside the box, if it is there."""
+        self.path(inside).unlink(missing_ok=True)
 
     def mounted(self, point):
         """Whether something is mounted at a path inside the box."""

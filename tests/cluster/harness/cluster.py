@@ -14,7 +14,6 @@ from .target import Target
 from .wait import wait_until
 
 MAX_NODES = 64  # as many as a volume has slots
-START_S = 30  # deadline for a membership after a start
 
 
 class Cluster:
@@ -28,25 +27,31 @@ class Cluster:
     use_csvfs whether csvlockd runs and the volume is formatted and mounted
     """
 
+    node_class = Node
+    default_name = "main"  # of the instance, if nobody chose one
+    command = "tests/cluster"  # folder of the commands, for messages
+    start_s = 30  # deadline for a membership after a start
+    link_options = {}  # of corosync's link, beyond its defaults
+
     def __init__(self, name=None, nodes=3, lun_size="8G", luns=1, token_ms=1000, use_csvfs=True):
         if not 1 <= nodes <= MAX_NODES:
             raise HarnessError(f"{nodes} nodes: use 1 to {MAX_NODES}")
-        self.instance = Instance(name) if name else Instance.from_environment()
+        self.instance = Instance(name) if name else Instance.from_environment(self.default_name)
         self.lun_size = parse_size(lun_size)
         self.token_ms = token_ms
         self.use_csvfs = use_csvfs
-        self.nodes = [Node(self.instance, number) for number in range(1, nodes + 1)]
+        self.nodes = [self.node_class(self.instance, number) for number in range(1, nodes + 1)]
         self.target = Target(self.instance, luns)
 
     @classmethod
     def load(cls, name=None):
         """The cluster that `up` has made, from its state directory."""
-        instance = Instance(name) if name else Instance.from_environment()
+        instance = Instance(name) if name else Instance.from_environment(cls.default_name)
         try:
             saved = json.loads((instance.state / "state.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise HarnessError(f"cluster {instance.name} is not up;"
-                               " start it: tests/cluster/up") from None
+                               f" start it: {cls.command}/up") from None
         return cls(instance.name, **saved)
 
     # -- parts ------------------------------------------------------------
@@ -88,7 +93,7 @@ class Cluster:
         with instance_lock(self.instance):
             if (self.state / "env").exists():
                 raise HarnessError(f"cluster {self.instance.name} is up already;"
-                                   " end it first: tests/cluster/down")
+                                   f" end it first: {self.command}/down")
             teardown.remove(self.instance)  # what a killed `up` may have left
             try:
                 self.bring_up()
@@ -125,13 +130,22 @@ class Cluster:
         fabric.create_fabric(self.instance)
         fabric.create_target(self.instance)
         for node in self.nodes:
-            fabric.create_node(self.instance, node.number)
+            self.create_links(node)
         corosync.make_key(self.key_file)
         self.target.create_luns(self.lun_size)
         self.target.start()
 
+    def create_links(self, node):
+        """Join a node to the nets."""
+        fabric.create_node(self.instance, node.number)
+
     def power_on(self, nodes):
         """Start these nodes up to a running csvlockd, all at the same time."""
+        self.start_corosync(nodes)
+        self.start_lockd(nodes)
+
+    def start_corosync(self, nodes):
+        """Start these nodes, all at the same time, until they see every node they can reach."""
         for node in nodes:
             node.begin_power_on()
         for node in nodes:
@@ -140,7 +154,10 @@ class Cluster:
         reachable = self.reachable()
         for node in nodes:
             expected = reachable if node.number in reachable else {node.number}
-            corosync.wait_members(node, expected, START_S)
+            corosync.wait_members(node, expected, self.start_s)
+
+    def start_lockd(self, nodes):
+        """Start csvlockd on these nodes, if this cluster has it."""
         if self.use_csvfs:
             for node in nodes:
                 csvfs.begin_lockd(node)
@@ -175,11 +192,11 @@ class Cluster:
                 if node.pid_of("corosync") and not node.frozen
                 and plugged.get(fabric.port(node.name, "clus"))}
 
-    def wait_members(self, who, expected, seconds=START_S, quorate=None):
+    def wait_members(self, who, expected, seconds=None, quorate=None):
         """Wait until each node of `who` sees exactly the nodes `expected` (names or numbers)."""
         ids = {self.node(which).number for which in expected}
         for which in who:
-            corosync.wait_members(self.node(which), ids, seconds, quorate)
+            corosync.wait_members(self.node(which), ids, seconds or self.start_s, quorate)
 
     def wait_until(self, what, check, seconds, **options):
         """wait.wait_until, here so that tests need only the cluster."""
@@ -216,15 +233,23 @@ class Cluster:
         node = self.node(which)
         if node.frozen:
             raise HarnessError(f"{node.name} is frozen, not down; thaw it")
-        if self.instance.netns(node.name) not in fabric.existing(self.instance):
-            fabric.create_node(self.instance, node.number)
+        if not self.has_links(node):
+            self.create_links(node)
         self.power_on([node])
         if self.use_csvfs:
             csvfs.mount(node, self.lun)
 
+    def has_links(self, node):
+        """Whether create_links() has been done, and not undone by poweroff()."""
+        return self.instance.netns(node.name) in fabric.existing(self.instance)
+
     def set_link(self, which, net, up):
         """Plug in or pull out a node's cable: net is stor, clus, mig or guest."""
-        fabric.set_link(self.instance, self.node(which).name, net, up)
+        self.plug(self.node(which).name, net, up)
+
+    def plug(self, box, net, up):
+        """set_link() for any box, the target too."""
+        fabric.set_link(self.instance, box, net, up)
 
     def net_cut(self, which):
         """Cut a node off the cluster network."""
@@ -251,7 +276,7 @@ class Cluster:
         self.target.start()
         for name, up in fabric.links(self.instance).items():
             if not up:
-                fabric.set_link(self.instance, *name.split("-"), True)
+                self.plug(*name.split("-"), True)
         for node in self.nodes:
             if node.frozen:
                 node.thaw()

@@ -19,7 +19,7 @@ totem {{
     token: {token}
     # Without this each node beyond two adds 650 ms to the time in which a death is noticed.
     token_coefficient: 0
-}}
+{link}}}
 """
 
 # No real-time scheduling and no cgroup move: the test bed has no right to either.
@@ -48,7 +48,8 @@ def make_key(path):
 def config_text(cluster, number):
     """corosync.conf of node `number`; all differ only in their own paths."""
     node = cluster.node(number)
-    text = _TOTEM.format(cluster=cluster.instance.name, key=cluster.key_file, token=cluster.token_ms)
+    text = _TOTEM.format(cluster=cluster.instance.name, key=cluster.key_file, token=cluster.token_ms,
+                         link=link_text(cluster.link_options))
     text += "nodelist {\n"
     for other in cluster.nodes:
         text += (f"    node {{\n        nodeid: {other.number}\n        name: {other.name}\n"
@@ -57,6 +58,14 @@ def config_text(cluster, number):
     if len(cluster.nodes) == 2:
         text += "    two_node: 1\n"
     return text + "}\n" + _SYSTEM.format(state=node.dir / "corosync", log=log_file(node))
+
+
+def link_text(options):
+    """The section of corosync.conf for the one link; nothing if it has no options."""
+    if not options:
+        return ""
+    lines = ["linknumber: 0"] + [f"{key}: {value}" for key, value in options.items()]
+    return "    interface {\n" + "".join(f"        {line}\n" for line in lines) + "    }\n"
 
 
 def log_file(node):

@@ -26,15 +26,14 @@ def begin_lockd(node):
     """Start csvlockd on a node, unless it runs."""
     if node.pid_of("csvlockd"):
         return
-    socket = node.path(_LOCKD_SOCKET)
-    socket.unlink(missing_ok=True)  # of a killed one; its presence is what we wait for
+    node.remove_file(_LOCKD_SOCKET)  # of a killed one; its presence is what we wait for
     node.spawn("csvlockd", [BIN / "csvlockd", "--foreground"])
 
 
 def wait_lockd(node, seconds=15):
     """Wait until csvlockd takes connections."""
     wait_until(f"csvlockd of {node.name} to make {_LOCKD_SOCKET}",
-               lambda: node.path(_LOCKD_SOCKET).is_socket(), seconds,
+               lambda: node.has_socket(_LOCKD_SOCKET), seconds,
                dead=node.dead_reason("csvlockd"))
 
 

@@ -13,6 +13,7 @@ their namespaces, so not even for a moment does a link appear on the host.
 """
 import json
 import os
+import re
 
 from .errors import HarnessError
 from .instance import FABRIC_HOST, NETS, TARGET_HOST, address
@@ -22,6 +23,7 @@ from .wait import wait_until
 NETNS_DIR = "/run/netns"
 FABRIC = "fab"
 TARGET = "tgt"
+_PORT = re.compile(r"(n\d+|tgt)-[a-z]+")  # what port() makes
 
 
 def netns_path(name):
@@ -126,8 +128,9 @@ def unplug(instance, box):
 
 def links(instance):
     """Administrative state of the fabric's ports: {'n1-stor': True, ...}."""
-    done = run(["ip", "-netns", instance.netns(FABRIC), "-json", "link", "show", "type", "veth"])
-    return {link["ifname"]: "UP" in link["flags"] for link in json.loads(done.stdout or "[]")}
+    done = run(["ip", "-netns", instance.netns(FABRIC), "-json", "link", "show"])
+    return {link["ifname"]: "UP" in link["flags"] for link in json.loads(done.stdout or "[]")
+            if _PORT.fullmatch(link["ifname"])}
 
 
 def delete(netns):

@@ -30,10 +30,15 @@ def stat_fields(pid):
     """Fields of /proc/PID/stat from the third (the state) on; [] if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command name may contain blanks and brackets: look behind its last bracket.
-            return file.read().rpartition(b")")[2].decode().split()
+            return parse_stat(file.read().decode(errors="replace"))
     except OSError:
         return []
+
+
+def parse_stat(text):
+    """Fields of a /proc/PID/stat from the third on; [] for an empty text."""
+    # The command name may contain blanks and brackets: look behind its last bracket.
+    return text.rpartition(")")[2].split()
 
 
 def state_of(pid):
@@ -46,13 +51,22 @@ def recorded(pidfile):
 
     The start time guards against a pid that has been given to somebody else.
     """
+    pid, start_time = written(pidfile)
+    return int(pid) if pid and is_same(stat_fields(pid), start_time) else None
+
+
+def written(pidfile):
+    """(pid, start time) as texts from a file written by shell.spawn_detached(); (None, None) if there is none."""
     try:
         pid, start_time = pidfile.read_text().split()
     except (OSError, ValueError):
-        return None
-    fields = stat_fields(pid)
-    same = fields and fields[19] == start_time and fields[0] not in GONE
-    return int(pid) if same else None
+        return None, None
+    return pid, start_time
+
+
+def is_same(fields, start_time):
+    """Whether the fields of a stat file are those of a live process with that start time."""
+    return bool(fields) and fields[19] == start_time and fields[0] not in GONE
 
 
 def alive(pid):

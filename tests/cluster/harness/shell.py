@@ -42,6 +42,11 @@ def run(argv, timeout=30, check=True, **options):
     return done
 
 
+def detaching_words(pidfile):
+    """Command line that starts the words after it in a session of their own, and writes `pidfile`."""
+    return ["setsid", "--fork", "sh", "-c", _DETACH, "sh", str(pidfile)]
+
+
 def spawn_detached(argv, pidfile, log, env):
     """Start a program in a session of its own, as no child of ours.
 
@@ -50,9 +55,8 @@ def spawn_detached(argv, pidfile, log, env):
     leaves it no zombie.
     """
     pidfile.unlink(missing_ok=True)
-    words = ["setsid", "--fork", "sh", "-c", _DETACH, "sh", str(pidfile)]
     with open(log, "ab") as output:
-        subprocess.run(words + [str(word) for word in argv], env=env, check=True,
+        subprocess.run(detaching_words(pidfile) + [str(word) for word in argv], env=env, check=True,
                        stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     wait_until(f"{pidfile} to be written", pidfile.exists, 10, every=0.005)
 
