@@ -125,7 +125,11 @@ comma := ,
 $(BUILD)/bin/lun-witness: $(BUILD)/obj/tests/cluster/witness/lun-witness.o
 	$(call link,$^ -liscsi)
 
-tests: $(TESTS) $(BUILD)/bin/lun-witness
+# Drives the kernel's DLM in the lab.
+$(BUILD)/bin/dlm-probe: $(BUILD)/obj/tests/lab/probe/dlm-probe.o
+	$(call link,$^ -ldlm)
+
+tests: $(TESTS) $(BUILD)/bin/lun-witness $(BUILD)/bin/dlm-probe
 
 # Parallel by default; the cluster's tests and QEMU never run beside something else.
 JOBS ?= $(shell nproc)
@@ -178,6 +182,11 @@ cluster: setup
 cluster-stop:
 	@tests/cluster/down
 
+# The same parts on virtual machines with the stock kernel: its DLM, its iSCSI initiator, its block layer.
+lab: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all $(BUILD)/bin/dlm-probe
+	@tests/run lab=pytest:tests/lab
+
 # The main job: a VM's disk moves between nodes, live and after a node's death.
 demo: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bin/lun-witness
@@ -204,6 +213,7 @@ help:
 	@echo "make demo-stop    remove every trace of the demo"
 	@echo "make cluster      bring up a cluster on this machine (NODES=3 LUN_SIZE=8G)"
 	@echo "make cluster-stop take it down"
+	@echo "make lab          tests on three virtual machines with Debian's kernel: DLM, open-iscsi, reservations"
 	@echo "make sim          the simulator, SEEDS=N seeds"
 	@echo "make crash        recorded-write crash tests, N=... images"
 	@echo "make asan, tsan   unit tests under the sanitizers"
@@ -214,5 +224,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop demo demo-stop format install help
+.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop lab demo demo-stop format install help
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

@@ -22,6 +22,7 @@ class Box:
     """One machine of the test bed, node or target."""
 
     first = "holder"  # role of the process that lives as long as the box is up
+    answer_s = 5  # deadline of a question to a daemon that is well
 
     def __init__(self, instance, name, mount_point=None):
         self.instance = instance

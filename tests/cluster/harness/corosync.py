@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """corosync on a node: its configuration, its start, what it says of the membership."""
 import os
-import subprocess
 
+from .errors import HarnessError
 from .instance import address
 from .shell import run, tail
 from .wait import wait_until
@@ -88,8 +88,8 @@ def begin_start(cluster, number):
 def membership(node):
     """What a node believes: {'quorate': bool, 'members': {ids}}, or None if it does not answer."""
     try:
-        done = node.run(["corosync-quorumtool", "-s", "-p"], check=False, timeout=5)
-    except subprocess.SubprocessError:
+        done = node.run(["corosync-quorumtool", "-s", "-p"], check=False, timeout=node.answer_s)
+    except HarnessError:
         return None
     return parse_quorumtool(done.stdout)
 

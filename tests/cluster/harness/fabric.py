@@ -23,7 +23,7 @@ from .wait import wait_until
 NETNS_DIR = "/run/netns"
 FABRIC = "fab"
 TARGET = "tgt"
-_PORT = re.compile(r"(n\d+|tgt)-[a-z]+")  # what port() makes
+_PORT = re.compile(r"(n\d+|[a-z]+)-(stor|clus|mig|guest)")  # what port() makes
 
 
 def netns_path(name):

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab: a cluster whose nodes are virtual machines."""
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness import csvfs, fabric
+from harness.cluster import Cluster
+from harness.errors import HarnessError
+
+from . import dlm, iscsi, taps
+from .machine import Machine
+
+BUILD = Path(__file__).resolve().parents[1] / "build"
+
+
+class Lab(Cluster):
+    """One instance of the lab; see Cluster for the parameters.
+
+    Every machine has corosync, dlm_controld and a session of the kernel's initiator to the target; with use_csvfs
+    also csvlockd and the volume.
+    """
+
+    node_class = Machine
+    default_name = "lab"
+    command = "tests/lab"
+    start_s = 120
+    # A machine that waits for its turn on the host's processors must not be taken for dead.
+    link_options = {"knet_ping_interval": 200, "knet_ping_timeout": 2000, "knet_pong_count": 1}
+
+    def __init__(self, name=None, nodes=3, lun_size="2G", luns=2, token_ms=3000, use_csvfs=False):
+        super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
+        self.outcasts = set()  # names of machines that the others have dropped, or will
+
+    def initiator(self, node):
+        """iSCSI name of a node."""
+        return iscsi.initiator(node)
+
+    def disk(self, number=1):
+        """Path of a LUN's disk on every machine."""
+        return iscsi.disk(number)
+
+    # -- life of the whole ------------------------------------------------
+
+    def bring_up(self):
+        """The steps of up(), after what the machines start from was built."""
+        done = subprocess.run([BUILD], stdin=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            raise HarnessError(f"{BUILD} failed; what it said is above")
+        super().bring_up()
+
+    def create_links(self, node):
+        taps.create(self.instance, node.name)
+
+    def has_links(self, node):
+        return taps.exist(self.instance, node.name)
+
+    def power_on(self, nodes):
+        """Start these machines up to a running csvlockd, all at the same time."""
+        self.start_corosync(nodes)
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(self.start_services, nodes))
+        self.start_lockd(nodes)
+
+    def start_services(self, node):
+        """The DLM and the initiator of one machine."""
+        dlm.begin_start(node)
+        iscsi.start(node)
+        iscsi.login(node, self.instance.iqn, self.target.portal[0], self.target.luns)
+        dlm.wait_start(node)
+
+    # -- faults -----------------------------------------------------------
+
+    def freeze(self, which):
+        """Stop a machine. The others drop it; heal() starts it anew, for its DLM cannot come back from that."""
+        super().freeze(which)
+        self.outcasts.add(self.node(which).name)
+
+    def net_cut(self, which):
+        """Cut a machine off the cluster network; see freeze()."""
+        super().net_cut(which)
+        self.outcasts.add(self.node(which).name)
+
+    def heal(self):
+        """Undo every fault: all cables in, every machine up and in the cluster, the target too."""
+        self.target.thaw()
+        self.target.start()
+        for name, up in fabric.links(self.instance).items():
+            if not up:
+                self.plug(*name.split("-"), True)
+        for name in self.outcasts:
+            self.kill(name)
+        self.outcasts.clear()
+        down = [node for node in self.nodes if not node.up]
+        if down:
+            self.power_on(down)
+            names = [node.name for node in self.nodes]
+            self.wait_members(names, names, quorate=True)
+        if self.use_csvfs:
+            self.heal_volume()
+
+    def heal_volume(self):
+        """The volume online on every machine."""
+        for node in self.nodes:
+            csvfs.mount(node, self.lun)
+            csvfs.wait_online(node)
+
+    def poweroff(self, which):
+        """As kill(): a machine that ends sends no last packet."""
+        self.kill(which)
+
+    def plug(self, box, net, up):
+        """set_link() for any box, the target too."""
+        if box == fabric.TARGET:
+            fabric.set_link(self.instance, box, net, up)
+        else:
+            taps.set_link(self.instance, box, net, up)
