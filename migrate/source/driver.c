@@ -3,24 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "migrate/qemu/qmp.h"
-#include "migrate/source/driver.h"
+#include "migrate/source/driver_int.h"
 
-#define QMP_MS 10000 /* one command of QEMU's */
 #define MEMORY_MS 3600000
-#define SWITCH_MS 60000 /* from migrate-continue to completed */
-
-struct drive {
-	const struct csv_migrate_opts *o;
-	struct csv_migrate_report *r;
-	struct csv_client *cl;
-	struct csv_qmp *q;
-	struct csv_why *why;
-	double from; /* the driver's start */
-	double stopped, switchover;
-	bool prepared, migrating;
-	char definition[4096];
-};
 
 static double since(const struct drive *d)
 {
@@ -42,6 +27,24 @@ static const char *run_dir(const struct csv_migrate_opts *o)
 	const char *env = getenv("CSV_RUN_DIR");
 
 	return o->run_dir ? o->run_dir : env && *env ? env : "/run/csvfs";
+}
+
+const char *csv_drive_monitor(const struct drive *d, char path[4096])
+{
+	snprintf(path, 4096, "%s/vm/%s.qmp", run_dir(d->o), d->o->vm);
+	return path;
+}
+
+bool csv_drive_guest_runs(struct drive *d)
+{
+	json_t *status = NULL;
+	bool yes;
+
+	if (!d->q || csv_qmp_run(d->q, "query-status", NULL, QMP_MS, &status, NULL))
+		return false;
+	yes = json_is_true(json_object_get(status, "running"));
+	json_decref(status);
+	return yes;
 }
 
 /* ---- 1: prepare ---- */
@@ -78,6 +81,7 @@ static enum csv_err prepare(struct drive *d)
 	p.definition = d->definition;
 	err = csv_request_prepare(d->cl, &p, d->o->timeout_ms, &d->r->handoff, d->why);
 	d->prepared = !err;
+	d->r->outcome = (enum csv_ho_outcome)d->r->handoff.ho.outcome;
 	if (!err && !*d->r->handoff.ho.uri)
 		return csv_fail(d->why, CSV_PROTO, "", "node %s does not say where the incoming VM listens", d->o->to);
 	return err;
@@ -148,19 +152,34 @@ static enum csv_err wait_status(struct drive *d, const char *status, int timeout
 	return csv_fail(d->why, err, "", "QEMU did not reach %s: %s", status, csv_err_text(err));
 }
 
+/* ---- requests about the handoff ---- */
+
+enum csv_err csv_drive_ask(struct drive *d, enum csv_ho_request req, struct csv_why *why)
+{
+	struct csv_request_answer *a = &d->r->handoff;
+	struct csv_request_answer now = { 0 };
+	enum csv_err err = csv_request(d->cl, req, a->ho.id, d->o->timeout_ms, &now, why);
+
+	d->r->outcome = CSV_HO_NONE;
+	if (!now.have)
+		return err;
+	json_decref(a->json);
+	*a = now;
+	d->r->outcome = (enum csv_ho_outcome)now.ho.outcome;
+	return err;
+}
+
 /* ---- 4: storage, and what follows it ---- */
 
 static enum csv_err commit(struct drive *d)
 {
-	struct csv_request_answer *a = &d->r->handoff;
 	enum csv_err err;
 
 	begin(d, CSV_STEP_STORAGE_HANDOFF);
-	err = csv_request(d->cl, CSV_HO_REQ_COMMIT, a->ho.id, d->o->timeout_ms, a, d->why);
-	if (err)
-		return err;
-	d->r->moved = true;
-	return CSV_OK;
+	d->asked = true;
+	err = csv_drive_ask(d, CSV_HO_REQ_COMMIT, d->why);
+	d->moved = !err;
+	return err;
 }
 
 static enum csv_err go_on(struct drive *d)
@@ -192,51 +211,20 @@ static void count_bytes(struct drive *d)
 
 static void finish(struct drive *d)
 {
-	struct csv_request_answer *a = &d->r->handoff;
-
 	begin(d, CSV_STEP_CLEANUP_ANNOUNCE);
 	count_bytes(d);
-	csv_request(d->cl, CSV_HO_REQ_FINISH, a->ho.id, d->o->timeout_ms, a, NULL);
+	csv_drive_ask(d, CSV_HO_REQ_FINISH, NULL);
+	if (!d->r->outcome)
+		d->r->outcome = CSV_HO_MOVED; /* the commit said so, and QEMU */
 	csv_qmp_run(d->q, "quit", NULL, QMP_MS, NULL, NULL); /* the guest has left this process */
 	end(d, CSV_STEP_CLEANUP_ANNOUNCE);
-}
-
-/* ---- when it does not work out ---- */
-
-/*
- * Before the commit was asked for, or it said kept: the disks are the guest's here.  First the storage: a source that
- * QEMU resumes must find its writes going.
- */
-static void stay(struct drive *d)
-{
-	struct csv_request_answer *a = &d->r->handoff;
-
-	if (d->prepared && !d->r->moved)
-		csv_request(d->cl, CSV_HO_REQ_ABORT, a->ho.id, d->o->timeout_ms, a, NULL);
-	if (d->migrating)
-		csv_qmp_run(d->q, "migrate_cancel", NULL, QMP_MS, NULL, NULL);
-}
-
-/*
- * The disks have moved and QEMU failed afterwards: if the destination has written nothing yet they come back with the
- * guest; else the VM is the destination's, to be started there from its disks.
- */
-static enum csv_err come_back(struct drive *d, enum csv_err err)
-{
-	struct csv_request_answer *a = &d->r->handoff;
-
-	if (csv_request(d->cl, CSV_HO_REQ_TAKEBACK, a->ho.id, d->o->timeout_ms, a, NULL))
-		return err;
-	d->r->moved = false;
-	csv_qmp_run(d->q, "migrate_cancel", NULL, QMP_MS, NULL, NULL);
-	csv_qmp_run(d->q, "cont", NULL, QMP_MS, NULL, NULL);
-	return CSV_KEPT;
 }
 
 static enum csv_err run(struct drive *d)
 {
 	enum csv_err err;
 
+	d->ran = csv_drive_guest_runs(d);
 	begin(d, CSV_STEP_CONNECT_CREATE);
 	err = prepare(d);
 	end(d, CSV_STEP_CONNECT_CREATE);
@@ -257,9 +245,10 @@ static enum csv_err run(struct drive *d)
 		return err;
 	err = go_on(d);
 	if (err)
-		return come_back(d, err);
-	finish(d);
-	return CSV_OK;
+		err = csv_drive_come_back(d);
+	if (!err)
+		finish(d);
+	return err;
 }
 
 enum csv_err csv_migrate(struct csv_client *cl, const struct csv_migrate_opts *o, struct csv_migrate_report *r,
@@ -270,17 +259,14 @@ enum csv_err csv_migrate(struct csv_client *cl, const struct csv_migrate_opts *o
 	char path[4096];
 
 	memset(r, 0, sizeof(*r));
-	snprintf(path, sizeof(path), "%s/vm/%s.qmp", run_dir(o), o->vm);
-	err = csv_qmp_open(path, QMP_MS, &d.q, why);
+	err = csv_qmp_open(csv_drive_monitor(&d, path), QMP_MS, &d.q, why);
 	if (err)
 		return err;
 	err = run(&d);
-	/* Lost during the commit: nobody here knows; the guest stays paused until somebody does (H4). */
-	if (err && err != CSV_UNREACH && !r->moved) {
-		stay(&d);
-		if (d.prepared)
-			err = why->err = CSV_KEPT;
-	}
-	csv_qmp_close(d.q);
+	/* Not answered: nobody here knows; the guest stays paused until somebody does (H4). */
+	if (err && !d.moved && !(d.asked && err == CSV_UNREACH))
+		err = csv_drive_stay(&d, err);
+	if (d.q)
+		csv_qmp_close(d.q);
 	return err;
 }

@@ -10,8 +10,16 @@
  *	cleanup_announce   finish; QEMU's own announcements of the MAC address go out meanwhile
  *
  * QEMU sends its last pages after pre-switchover, so steps overlap: each has the times that were measured.
- * Whatever fails before the commit: migrate_cancel, abort, the guest runs on here.  After it the answer of the commit
- * is the truth, whatever QEMU says.
+ *
+ * When something fails:
+ *
+ *	before the commit, or it said kept   abort, migrate_cancel; the guest runs on here
+ *	the commit is not answered           nothing is touched: the guest stays paused until somebody knows (H4)
+ *	after it, QEMU here still lives      the disks are taken back, if the destination has let no write through (H6),
+ *	                                     and then the guest goes on here; else this QEMU has no disks and is ended
+ *	after it, QEMU here is gone          nothing is taken back: there is no guest to bring the disks to
+ *
+ * What is reported is what csvlockd said last; "kept, the guest runs on here" only if QEMU confirms it.
  */
 #ifndef CSV_MIGRATE_DRIVER_H
 #define CSV_MIGRATE_DRIVER_H
@@ -41,11 +49,14 @@ struct csv_migrate_report {
 	double start[CSV_STEP_COUNT], end[CSV_STEP_COUNT]; /* ms since the driver's start; end 0: did not take place */
 	double storage_step_ms; /* pre-switchover event to migrate-continue */
 	uint64_t bytes;         /* of RAM sent */
-	bool moved;
+	enum csv_ho_outcome outcome; /* whose the disks are; NONE: not known here */
 	struct csv_request_answer handoff;
 };
 
-/* OK: moved. KEPT: the guest runs on here, *why tells why. UNREACH: csvlockd is lost during the commit. */
+/*
+ * OK: moved, and QEMU says that the guest runs there.  KEPT: the guest runs on here, *why tells why.  UNREACH: csvlockd
+ * did not answer: what became of the disks is not known.  IO and others: see outcome and *why.
+ */
 enum csv_err csv_migrate(struct csv_client *cl, const struct csv_migrate_opts *o, struct csv_migrate_report *r,
 			 struct csv_why *why);
 /* The report as docs/COMMANDS has it: one entry of migrations[]. */

@@ -24,6 +24,13 @@ static json_t *steps_json(const struct csv_migrate_report *r)
 	return steps;
 }
 
+static json_t *outcome_json(enum csv_ho_outcome outcome)
+{
+	return outcome == CSV_HO_MOVED	? json_string("moved")
+	       : outcome == CSV_HO_KEPT ? json_string("kept")
+					: json_null();
+}
+
 /* Blackout, the guest's own gap and the bridge's table are measured by whoever sees both nodes. */
 json_t *csv_migrate_json(const struct csv_migrate_opts *o, const struct csv_migrate_report *r)
 {
@@ -34,7 +41,7 @@ json_t *csv_migrate_json(const struct csv_migrate_opts *o, const struct csv_migr
 	json_object_set_new(out, "from", h ? json_incref(json_object_get(h, "from")) : json_null());
 	json_object_set_new(out, "to", json_string(o->to));
 	json_object_set_new(out, "driver", json_string("qmp"));
-	json_object_set_new(out, "outcome", json_string(r->moved ? "moved" : "kept"));
+	json_object_set_new(out, "outcome", outcome_json(r->outcome));
 	json_object_set_new(out, "steps", steps_json(r));
 	json_object_set_new(out, "blackout_ms", json_null());
 	json_object_set_new(out, "storage_step_ms",

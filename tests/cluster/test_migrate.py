@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live migration of a running one-sector guest by csvadm migrate: real QEMU on both nodes."""
 import json
+import select
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,8 @@ from harness.instance import BIN, ROOT
 from harness.wait import wait_until
 from vm import bootsector, disk
 
+FAILED, UNREACHABLE, KEPT = 1, 6, 10
+MONITOR = Path(__file__).with_name("monitor.py")
 VM_LAUNCH = ROOT / "migrate" / "hook" / "vm-launch"
 
 
@@ -68,3 +73,116 @@ def test_migrates(cluster, web1):
     assert back["outcome"] == "moved"
     before = len(records(n1))
     wait_until("the guest to go on", lambda: len(records(n1)) > before + 100, 30)
+
+
+# ---- deaths right after the commit ------------------------------------------------------------
+
+class Held:
+    """A migration from n1 to n2 that waits between the commit and migrate-continue, and before more QMP commands."""
+
+    def __init__(self, cluster, *more):
+        self.n1, self.n2 = cluster.node("n1"), cluster.node("n2")
+        self.proxy = self.n1.popen(["/usr/bin/python3", MONITOR, "/run/csvfs/vm/web1.qmp", "migrate-continue",
+                                    *more],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.proxy.stdout.readline() == "ready\n"
+        self.migrate = self.n1.popen([BIN / "csvadm", "--json", "migrate", "web1", "--to", "n2", "--uri",
+                                      f"tcp:{self.n2.address('mig')}"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.wait()
+        assert last_handoff(self.n1)["outcome"] == "moved"
+
+    def wait(self):
+        """Until it is held."""
+        wait_until("the command", lambda: select.select([self.proxy.stdout], [], [], 0)[0], 60,
+                   dead=lambda: self.migrate.poll() is not None and self.migrate.stderr.read())
+        assert self.proxy.stdout.readline() == "held\n"
+
+    def go_on(self, word="go"):
+        """Until it is held again."""
+        self.proxy.stdin.write(word + "\n")
+        self.proxy.stdin.flush()
+
+    def end(self, word="go"):
+        """Lets it go on to its end: its exit code, what it printed as JSON, its error line."""
+        self.go_on(word)
+        out, err = self.migrate.communicate(timeout=90)
+        return self.migrate.returncode, json.loads(out), err
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for child in (self.migrate, self.proxy):
+            child.kill()
+            child.wait()
+        for pipe in (self.proxy.stdin, self.proxy.stdout, self.migrate.stdout, self.migrate.stderr):
+            pipe.close()
+
+
+def last_handoff(node):
+    return csvadm(node, "handoff", "status")["handoffs"][-1]
+
+
+def qemus(node):
+    """Processes that are web1 on this node: they have inherited its lock."""
+    return node.run(["fuser", "/run/csvfs/vm/web1.lock"], check=False).stdout.split()
+
+
+def kill_qemu(node):
+    pids = qemus(node)
+    assert pids
+    node.run(["kill", "-KILL", *pids])
+    wait_until("QEMU to be gone", lambda: not qemus(node), 10)
+
+
+def goes_on(node):
+    before = len(records(node))
+    wait_until("the guest to go on", lambda: len(records(node)) > before + 100, 30)
+
+
+def test_source_vm_dies_after_commit(cluster, web1):
+    """Nobody is here to take the disks back to: moved, and no word of a guest that runs on."""
+    place, _ = web1
+    with Held(cluster) as held:
+        kill_qemu(held.n1)
+        code, done, err = held.end()
+    assert (code, done["outcome"]) == (FAILED, "moved"), (code, done, err)
+    assert "start it there" in err
+    status = last_handoff(held.n1)
+    assert (status["outcome"], status["owner"], status["state"]) == ("moved", "n2", "done")
+    wait_until("the incoming VM to give up", lambda: not qemus(held.n2), 30)
+    launch(held.n2, f"{place}/web1.ini")
+    goes_on(held.n2)
+
+
+def test_destination_vm_dies_after_commit(cluster, web1):
+    """The disks come back, and kept is said of a guest that runs."""
+    with Held(cluster) as held:
+        kill_qemu(held.n2)
+        code, done, err = held.end()
+    assert (code, done["outcome"]) == (KEPT, "kept"), (code, done, err)
+    status = last_handoff(held.n1)
+    assert (status["outcome"], status["owner"]) == ("kept", "n1")
+    goes_on(held.n1)
+
+
+def test_take_back_is_not_answered(cluster, web1):
+    """The destination's VM is dead, and csvlockd here with it: what became of the disks is not known."""
+    with Held(cluster, "query-migrate") as held:
+        kill_qemu(held.n2)
+        held.go_on()
+        held.wait()
+        held.n1.run(["kill", "-KILL", str(held.n1.pid_of("csvlockd"))])
+        code, done, err = held.end()
+    assert (code, done["outcome"]) == (UNREACHABLE, None), (code, done, err)
+    assert "handoff status" in err
+
+
+def test_monitor_is_lost_after_commit(cluster, web1):
+    """The connection to QEMU breaks, QEMU lives: it is asked again how the migration went."""
+    with Held(cluster) as held:
+        code, done, err = held.end("drop")
+    assert (code, done["outcome"]) == (0, "moved"), (code, done, err)
+    goes_on(held.n2)
+    assert not qemus(held.n1)

@@ -47,11 +47,8 @@ enum csv_err csv_cmd_migrate(struct csv_call *c)
 		return err;
 	err = csv_migrate(cl, &o, &r, &c->why);
 	csv_client_close(cl);
-	if (r.handoff.have) {
+	if (r.handoff.have)
 		c->result = csv_migrate_json(&o, &r);
-		if (err == CSV_UNREACH)
-			json_object_set_new(c->result, "outcome", json_null());
-	}
 	json_decref(r.handoff.json);
 	return err;
 }
