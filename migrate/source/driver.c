@@ -215,7 +215,7 @@ static void finish(struct drive *d)
 	count_bytes(d);
 	csv_drive_ask(d, CSV_HO_REQ_FINISH, NULL);
 	if (!d->r->outcome)
-		d->r->outcome = CSV_HO_MOVED; /* the commit said so, and QEMU */
+		d->r->outcome = CSV_HO_MOVED;		     /* the commit said so, and QEMU */
 	csv_qmp_run(d->q, "quit", NULL, QMP_MS, NULL, NULL); /* the guest has left this process */
 	end(d, CSV_STEP_CLEANUP_ANNOUNCE);
 }
