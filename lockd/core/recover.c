@@ -19,9 +19,10 @@
  *
  * A recoverer that is LOST may still be writing: nothing is ordered until it is out, or back.  If it is back, it has
  * said by REATTACH that none of its replay writes is outstanding.  Whenever the recoverer changes, a new round begins
- * at 3: fence and replay can be repeated.  Answers name their round; those of another one are void. Without quorum no
- * order is given.  Orders given before may still be carried out; the quorate side, if there is one, fences their
- * recoverer before it replays.
+ * at 3: fence and replay can be repeated.  Only if it has answered all its orders do the fences that succeeded stand: a
+ * fence may reset the LUN for everybody, and what cannot be replayed is tried again for as long as it takes.  Answers
+ * name their round; those of another one are void. Without quorum no order is given.  Orders given before may still be
+ * carried out; the quorate side, if there is one, fences their recoverer before it replays.
  */
 #include <string.h>
 
@@ -66,16 +67,21 @@ bool csv_slot_fenced(const struct csv_slot *s)
 	       (s->step == CSV_STEP_FENCED || s->step == CSV_STEP_REPLAYING || s->step == CSV_STEP_STUCK);
 }
 
-static void new_round(struct csv_space *sp)
+/* Whose fence stands need not be fenced again, if nobody else's orders may still be at work: `all` is false. */
+static void new_round(struct csv_space *sp, bool all)
 {
 	sp->round++;
 	sp->rec_stale = false;
-	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++)
-		sp->slot[i].step = CSV_STEP_WAIT;
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		struct csv_slot *s = &sp->slot[i];
+		bool stands = s->step == CSV_STEP_FENCED || s->step == CSV_STEP_STUCK;
+
+		s->step = stands && !all ? CSV_STEP_FENCED : CSV_STEP_WAIT;
+	}
 }
 
 /* Step 2. False: there is no live mount; its next mounter will be the one. */
-static bool choose(struct csv_machine *m, struct csv_space *sp)
+static bool choose(struct csv_machine *m, struct csv_space *sp, bool all)
 {
 	for (uint32_t i = 1; i <= CSV_SLOTS_MAX; i++) {
 		uint32_t n = (sp->rec_last + i) % CSV_SLOTS_MAX;
@@ -83,7 +89,7 @@ static bool choose(struct csv_machine *m, struct csv_space *sp)
 		if (sp->slot[n].life != CSV_LIFE_LIVE)
 			continue;
 		sp->rec = n;
-		new_round(sp);
+		new_round(sp, all);
 		csv_act_log(m, csv_recover_fails(sp) ? CSV_LOG_DEBUG : CSV_LOG_INFO,
 			    "volume %s: slot %u (node %s) recovers, round %u", sp->name, n, sp->slot[n].node,
 			    sp->round);
@@ -96,11 +102,11 @@ static bool choose(struct csv_machine *m, struct csv_space *sp)
 static bool have_recoverer(struct csv_machine *m, struct csv_space *sp)
 {
 	if (sp->rec == CSV_NO_SLOT)
-		return choose(m, sp);
+		return choose(m, sp, false);
 	switch (sp->slot[sp->rec].life) {
 	case CSV_LIFE_LIVE:
 		if (sp->rec_stale)
-			new_round(sp);
+			new_round(sp, true);
 		return true;
 	case CSV_LIFE_LOST:
 	case CSV_LIFE_DECLARING:
@@ -112,7 +118,7 @@ static bool have_recoverer(struct csv_machine *m, struct csv_space *sp)
 	case CSV_LIVES:
 		break;
 	}
-	return choose(m, sp);
+	return choose(m, sp, true);
 }
 
 static void give_order(struct csv_machine *m, struct csv_space *sp, uint32_t slot, enum csv_order_kind kind)
@@ -275,7 +281,7 @@ bool csv_apply_replayed(struct csv_machine *m, uint32_t sender, struct csv_space
 	return true;
 }
 
-/* Some order failed: once the recoverer has answered all, the next live mount tries, from the start. */
+/* Some order failed: once the recoverer has answered all, the next live mount tries. The fences stand. */
 bool csv_apply_retry(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	uint32_t round = csv_get32(r);
