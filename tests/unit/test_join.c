@@ -430,8 +430,11 @@ static void test_unanswered_attach_leaves_the_slot(void **state)
 
 /* ---- no slot is clean ---- */
 
+/* What is on disk, and the lives of these slots should csvlockd know of them. */
 static void fill_slots(void)
 {
+	for (uint32_t n = 0; n < SLOTS; n++)
+		lockd.view.incarnation[n] = 5 + n;
 	write_slot(0, CSV_SLOT_LIVE, 5, "n2");
 	write_slot(1, CSV_SLOT_LIVE, 6, "n1");
 	write_slot(2, CSV_SLOT_FENCED, 7, "n3");
@@ -504,9 +507,6 @@ static void test_burnt_slot(void **state)
 {
 	fill_slots();
 	lockd.view.live = 1 | 4 | 8;
-	lockd.view.incarnation[0] = 5;
-	lockd.view.incarnation[2] = 7;
-	lockd.view.incarnation[3] = 8;
 	assert_int_equal(join(), CSV_OK);
 	assert_ours(1, 7);
 	assert_int_equal(lockd.dirty_before_attach, 2);
@@ -516,10 +516,6 @@ static void test_all_in_use(void **state)
 {
 	fill_slots();
 	lockd.view.live = 15;
-	lockd.view.incarnation[0] = 5;
-	lockd.view.incarnation[1] = 6;
-	lockd.view.incarnation[2] = 7;
-	lockd.view.incarnation[3] = 8;
 	assert_int_equal(join(), CSV_BUSY);
 	assert_int_equal(fake->own, 0);
 }
