@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nodes that mount: with no slot left, without the one that made the reservation, after one that stood still."""
 import json
+import subprocess
 
 import pytest
 
 from agents import Agent
-from commands import adm, volume
-from harness.instance import BIN, MOUNT_POINT, VOLUME
+from commands import adm, slot, volume
+from harness import csvfs
+from harness.instance import BIN, MOUNT_POINT
 
 SECOND = "/run/csv/second"  # mount point of the second LUN's volume
 RESERVED = 7
@@ -64,6 +66,30 @@ def test_no_slot_is_clean(cluster, small):
     for node in cluster.nodes[:2]:
         node.run(["csvadm", "umount", SECOND])
     assert adm(cluster.node("n1"), "check", small)["clean"]
+
+
+def pr_key(number, incarnation):
+    """Reservation key of one life of a slot (docs/FORMAT.md)."""
+    return 0xC5F5 << 48 | number << 32 | incarnation
+
+
+def test_mounter_that_stood_still(cluster):
+    """It has registered the key of a slot's next life and is about to write the block; another takes the slot."""
+    node = cluster.node("n1")
+    before = volume(node)
+    node.run(["csvadm", "umount", MOUNT_POINT])
+    key = pr_key(before["slot"], before["incarnation"] + 1)
+    words = [BIN / "lun-witness", cluster.lun, "sleep", hex(key), str(1 + before["slot"])]
+    sleeper = cluster.node("n3").popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with sleeper:
+        assert sleeper.stdout.readline() == "ready\n"
+        csvfs.mount(node, cluster.lun)
+        assert sleeper.communicate("\n", timeout=30)[0] == "refused\n"
+    now = volume(node)
+    assert now["slot"] == before["slot"] and now["incarnation"] > before["incarnation"] + 1
+    ours = slot(node, now["slot"])
+    assert ours["state"] == "live" and ours["incarnation"] == now["incarnation"]
+    assert f"0x{key:016x}" not in reservation(cluster, "n3")["keys"]
 
 
 def test_reservation_outlives_its_maker(cluster):

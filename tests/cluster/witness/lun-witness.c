@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A witness outside csvfs: looks at the LUN with libiscsi alone, sharing no code
- * with the project, and without registering or reserving anything.
+ * with the project, and (but for `sleep`) without registering or reserving anything.
  *
  *	lun-witness URL keys               registered keys and the reservation, as JSON
  *	lun-witness URL read BLOCK COUNT   4096-byte blocks to standard output
+ *	lun-witness URL sleep KEY BLOCK    a mounter that stands still: registers, reads the block, says "ready"; at a
+ *	                                   line on standard input it writes the block back and says "written" or
+ *"refused"
  */
 #include <inttypes.h>
 #include <iscsi/iscsi.h>
@@ -89,26 +92,63 @@ static void keys(struct iscsi_context *ctx, int lun)
 	scsi_free_scsi_task(t);
 }
 
+static uint32_t sector_size(struct iscsi_context *ctx, int lun)
+{
+	for (int i = 0; i < 5; i++) {
+		struct scsi_task *t = iscsi_readcapacity16_sync(ctx, lun);
+		struct scsi_readcapacity16 *rc = t && t->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(t) : NULL;
+		uint32_t size = rc ? rc->block_length : 0;
+
+		if (t)
+			scsi_free_scsi_task(t);
+		if (size)
+			return size;
+	}
+	die("READ CAPACITY", ctx);
+	return 0;
+}
+
 static void read_blocks(struct iscsi_context *ctx, int lun, uint64_t block, uint64_t count)
 {
-	struct scsi_task *t = iscsi_readcapacity16_sync(ctx, lun);
-	struct scsi_readcapacity16 *rc = t && t->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(t) : NULL;
-	uint32_t sector;
+	uint32_t sector = sector_size(ctx, lun);
 
-	for (int i = 0; i < 5 && !rc; i++) {
-		t = iscsi_readcapacity16_sync(ctx, lun);
-		rc = t && t->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(t) : NULL;
-	}
-	if (!rc)
-		die("READ CAPACITY", ctx);
-	sector = rc->block_length;
 	for (uint64_t i = 0; i < count; i++) {
-		t = iscsi_read16_sync(ctx, lun, (block + i) * (BLOCK / sector), BLOCK, (int)sector, 0, 0, 0, 0, 0);
+		struct scsi_task *t =
+		    iscsi_read16_sync(ctx, lun, (block + i) * (BLOCK / sector), BLOCK, (int)sector, 0, 0, 0, 0, 0);
+
 		if (!t || t->status != SCSI_STATUS_GOOD)
 			die("READ", ctx);
 		fwrite(t->datain.data, 1, BLOCK, stdout);
 		scsi_free_scsi_task(t);
 	}
+}
+
+static void sleeper(struct iscsi_context *ctx, int lun, uint64_t key, uint64_t block)
+{
+	struct scsi_persistent_reserve_out_basic reg = { .service_action_reservation_key = key };
+	int status = SCSI_STATUS_CHECK_CONDITION, sector = (int)sector_size(ctx, lun);
+	uint64_t lba = block * (BLOCK / (uint32_t)sector);
+	unsigned char data[BLOCK];
+	struct scsi_task *t;
+
+	t = iscsi_persistent_reserve_out_sync(ctx, lun, SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY,
+					      SCSI_PERSISTENT_RESERVE_SCOPE_LU, 0, &reg);
+	if (!t || t->status != SCSI_STATUS_GOOD)
+		die("REGISTER", ctx);
+	t = iscsi_read16_sync(ctx, lun, lba, BLOCK, sector, 0, 0, 0, 0, 0);
+	if (!t || t->status != SCSI_STATUS_GOOD)
+		die("READ", ctx);
+	memcpy(data, t->datain.data, BLOCK);
+	printf("ready\n");
+	fflush(stdout);
+	(void)!getchar();
+	for (int i = 0; i < 5 && status == SCSI_STATUS_CHECK_CONDITION; i++) {
+		t = iscsi_write16_sync(ctx, lun, lba, data, BLOCK, sector, 0, 0, 0, 0, 0);
+		status = t ? t->status : SCSI_STATUS_ERROR;
+	}
+	if (status != SCSI_STATUS_GOOD && status != SCSI_STATUS_RESERVATION_CONFLICT)
+		die("WRITE", ctx);
+	printf("%s\n", status == SCSI_STATUS_GOOD ? "written" : "refused");
 }
 
 int main(int argc, char **argv)
@@ -122,8 +162,11 @@ int main(int argc, char **argv)
 	} else if (argc == 5 && !strcmp(argv[2], "read")) {
 		ctx = login(argv[1], &lun);
 		read_blocks(ctx, lun, strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0));
+	} else if (argc == 5 && !strcmp(argv[2], "sleep")) {
+		ctx = login(argv[1], &lun);
+		sleeper(ctx, lun, strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0));
 	} else {
-		fprintf(stderr, "usage: lun-witness URL keys | read BLOCK COUNT\n");
+		fprintf(stderr, "usage: lun-witness URL keys | read BLOCK COUNT | sleep KEY BLOCK\n");
 		return 2;
 	}
 	iscsi_logout_sync(ctx);
