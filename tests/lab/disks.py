@@ -75,12 +75,11 @@ class Disk:
                        check=check).returncode == 0
 
     def compare_and_write(self, block, old, new):
-        """COMPARE AND WRITE of a block: whether it was `old` and has become `new`."""
-        place, count = block * (BLOCK // SECTOR), BLOCK // SECTOR
+        """COMPARE AND WRITE of a block's first sector, as much as LIO takes: whether it was `old` and has become `new`."""
         for name, data in (("old", old), ("new", new)):
             self.node.run(["sh", "-c", 'cat >"$0"', f"/run/{name}"], input=data, text=False)
-        done = self.node.run(["sg_compare_and_write", "--quiet", "--in=/run/old", "--inw=/run/new", f"--lba={place}",
-                              f"--num={count}", f"--xferlen={2 * BLOCK}", self.path], check=False)
+        done = self.node.run(["sg_compare_and_write", "--quiet", "--in=/run/old", "--inw=/run/new", "--num=1",
+                              f"--lba={block * BLOCK // SECTOR}", f"--xferlen={2 * SECTOR}", self.path], check=False)
         assert done.returncode in (0, 14), done.stderr  # 14: it was something else
         return done.returncode == 0
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bed.lio import Lio
-from disks import ALL_REGISTRANTS, BLOCK, KERNEL_TYPE, Disk, check_fence
+from disks import ALL_REGISTRANTS, BLOCK, KERNEL_TYPE, SECTOR, Disk, check_fence
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,13 @@ def test_reservation_through_ioctl(disks):
 
 def test_compare_and_write(disks):
     one, two = disks
-    old, new = b"o" * BLOCK, b"n" * BLOCK
-    one.write(old, 7)
+    old, new = b"o" * SECTOR, b"n" * SECTOR
+    rest = bytes(BLOCK - SECTOR)
+    one.write(old + rest, 7)
     assert one.compare_and_write(7, old, new)
-    assert two.read(7) == new
-    assert not two.compare_and_write(7, old, b"x" * BLOCK)
-    assert one.read(7) == new
+    assert two.read(7) == new + rest
+    assert not two.compare_and_write(7, old, b"x" * SECTOR)
+    assert one.read(7) == new + rest
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])

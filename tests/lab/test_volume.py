@@ -17,11 +17,11 @@ def csvadm(node, *words):
 
 @pytest.fixture
 def volume(lab):
-    """A new volume on LUN 1; what a test has mounted is unmounted."""
-    made = csvadm(lab.nodes[0], "format", lab.disk(1), "--name", "labvol", "--force",
+    """A new volume on LUN 3; what a test has mounted is unmounted."""
+    made = csvadm(lab.nodes[0], "format", lab.disk(3), "--name", "labvol", "--force",
                   "--slots", "4", "--journal", "8M")  # a check reads all journals
     assert made["volume"] == "labvol"
-    yield lab.disk(1)
+    yield lab.disk(3)
     for node in lab.nodes:
         if node.mounted(POINT):
             csvadm(node, "umount", POINT)

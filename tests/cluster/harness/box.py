@@ -47,13 +47,16 @@ class Box:
         pid = self.pid_of(self.first)
         return pid is not None and procs.state_of(pid) in procs.STOPPED
 
+    def make_folders(self):
+        """The folders that outlive the box: its own, and csvfs's two below it."""
+        for leaf in ("etc", "lib"):
+            (self.dir / leaf).mkdir(parents=True, exist_ok=True)
+
     def begin_power_on(self):
         """Start the holder, if it does not run; finish_power_on() waits for it."""
-        self.dir.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         if self.up:
             return
-        for leaf in ("etc", "lib"):
-            (self.dir / leaf).mkdir(exist_ok=True)
         (self.dir / "holder.ready").unlink(missing_ok=True)
         words = ["nsenter", f"--net={fabric.netns_path(self.instance.netns(self.name))}",
                  "unshare", "--mount", "--uts", "--propagation", "slave",

@@ -28,7 +28,7 @@ class Lab(Cluster):
     # A machine that waits for its turn on the host's processors must not be taken for dead.
     link_options = {"knet_ping_interval": 200, "knet_ping_timeout": 2000, "knet_pong_count": 1}
 
-    def __init__(self, name=None, nodes=3, lun_size="2G", luns=2, token_ms=3000, use_csvfs=False):
+    def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=3000, use_csvfs=False):
         super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
         self.outcasts = set()  # names of machines that the others have dropped, or will
 

@@ -57,7 +57,7 @@ class Lio(Machine):
         """Start the machine, unless it runs, and offer its LUN to these iSCSI names."""
         if self.up:
             return
-        self.dir.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         with open(self.disks()[0], "ab") as file:
             os.truncate(file.fileno(), _SIZE)
         if not taps.exist(self.instance, self.name):

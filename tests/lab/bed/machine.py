@@ -39,7 +39,7 @@ class Machine(Node):
 
     def begin_power_on(self):
         """Start QEMU, if it does not run; finish_power_on() waits for the machine."""
-        self.dir.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         if self.up:
             return
         for path in self.dir.glob("*.pid"):

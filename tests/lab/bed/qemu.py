@@ -46,4 +46,5 @@ def kernel_line(machine):
     """What the machine's init and start read."""
     links = ",".join(f"{net}0={machine.address(net)}/24" for net in NETS)
     return (f"{_KERNEL_LINE} csv.name={machine.name} csv.tree={ROOT} csv.work={machine.instance.state}"
+            f" csv.dir={machine.dir} csv.mount={machine.mount_point}"
             f" csv.links={links} csv.agent={machine.address(AGENT_NET)}")
