@@ -99,11 +99,12 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	qb_loop_signal_add(d->loop, QB_LOOP_LOW, SIGUSR1, d, on_dump, &h);
 	csv_driver_connect(d);
 	err = csv_server_open(d, why);
-	if (!err)
-		on_beat(d);
-	if (!err)
-		csv_remount_look(d);
-	return err;
+	if (err)
+		return err;
+	on_beat(d);
+	csv_remount_look(d);
+	csv_incoming_open(d);
+	return CSV_OK;
 }
 
 static int complain(enum csv_err err, const struct csv_why *why)
@@ -137,6 +138,7 @@ static int serve(int beat_fd, const char *news, void *arg)
 	csv_server_close(d);
 	csv_driver_stop(d);
 	csv_launch_free(d);
+	csv_incoming_close(d);
 	csv_remount_free(d);
 	csv_registry_free(d);
 	qb_loop_destroy(d->loop);

@@ -11,7 +11,7 @@
  *   driver.c   feeds the pure machine and carries out its actions
  *   supervise.c the process around it that kills it when it hangs
  *   remount.c  mounts whose csvfs has died
- *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook
+ *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook; incoming.c: the VMs it started
  */
 #ifndef CSV_LOCKD_DAEMON_H
 #define CSV_LOCKD_DAEMON_H

@@ -153,7 +153,7 @@ void csv_handoff_poll(struct csv_daemon *d)
 		look(d, csv_list_entry(pos, struct pending, link));
 	while ((armed = csv_machine_handoff_armed(d->machine)))
 		csv_launch_start(d, armed);
-	csv_launch_poll(d);
+	csv_incoming_poll(d);
 }
 
 static void submit(struct csv_peer *p, const struct csv_msg *msg, struct csv_ho_msg *m)

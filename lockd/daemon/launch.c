@@ -39,7 +39,6 @@ struct launch {
 	qb_loop_timer_handle timer;
 	bool timing;
 	uint8_t id[CSV_HO_ID];
-	pid_t vm; /* incoming; 0: none */
 };
 
 static struct csv_list launches = CSV_LIST_INIT(launches);
@@ -100,7 +99,7 @@ static void name_registrar(void)
 		setenv("CSV_VM_EXEC", path, 0);
 }
 
-static void child(const struct csv_ho_plan *p, const char *definition, const char *uri)
+static void child(const struct csv_ho_plan *p, const char *definition, const char *uri, const char *note)
 {
 	const char *dir = getenv("CSV_HOOK_DIR");
 	uint8_t sum[32];
@@ -120,6 +119,7 @@ static void child(const struct csv_ho_plan *p, const char *definition, const cha
 		_exit(NO_HOOK);
 	hex(sum, text);
 	setenv("CSV_DEFINITION_SHA256", text, 1);
+	setenv("CSV_INCOMING_FILE", note, 1);
 	name_registrar();
 	execl(hook, hook, definition, uri, (char *)NULL);
 	_exit(NO_HOOK);
@@ -192,19 +192,20 @@ static void ended(struct launch *l)
 		;
 	l->child = 0;
 	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+		csv_incoming_note(l->d, l->id, 0);
 		failed(l, status);
 		forget(l);
 		return;
 	}
 	h = l->d->machine ? csv_ho_find(csv_machine_handoffs(l->d->machine), l->id) : NULL;
 	if (h && h->plan.launch) {
-		if (field(l->output, "pid", text, sizeof(text)))
-			l->vm = (pid_t)strtol(text, NULL, 10);
+		bool told = field(l->output, "pid", text, sizeof(text));
+
+		csv_incoming_note(l->d, l->id, told ? (pid_t)strtol(text, NULL, 10) : 0);
 		field(l->output, "incoming", l->armed->plan.uri, sizeof(l->armed->plan.uri));
 	}
 	answer(l, CSV_OK, "");
-	if (!l->vm)
-		forget(l);
+	forget(l);
 }
 
 static int32_t on_output(int32_t fd, int32_t revents, void *arg)
@@ -269,8 +270,10 @@ static bool choose_uri(const struct csv_daemon *d, const struct csv_ho_plan *p, 
 
 static bool spawn(struct launch *l, const struct csv_ho_plan *p, const char *definition, const char *uri)
 {
+	char note[256];
 	int out[2];
 
+	csv_incoming_path(l->d, l->id, note, sizeof(note));
 	if (pipe2(out, O_CLOEXEC))
 		return false;
 	l->child = fork();
@@ -285,7 +288,7 @@ static bool spawn(struct launch *l, const struct csv_ho_plan *p, const char *def
 		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
 		dup2(out[1], 1);
 		dup2(out[1], 2);
-		child(p, definition, uri);
+		child(p, definition, uri, note);
 	}
 	close(out[1]);
 	fcntl(out[0], F_SETFL, O_NONBLOCK);
@@ -306,9 +309,13 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 {
 	const struct csv_handoff *h = csv_ho_find(csv_machine_handoffs(d->machine), armed->id);
 	const struct csv_peer *fs = h ? volume_of(d, h->plan.uuid) : NULL;
-	struct launch *l = calloc(1, sizeof(*l));
+	struct launch *l;
 	char definition[sizeof(fs->hello.mount) + CSV_HO_PATH_MAX], uri[CSV_HO_URI_MAX + 80] = "";
 
+	/* Asked again after we were restarted: what our predecessor has started cannot tell us where it listens. */
+	if (csv_incoming_renew(d, armed))
+		return;
+	l = calloc(1, sizeof(*l));
 	CSV_ASSERT(l);
 	l->d = d;
 	l->armed = armed;
@@ -336,24 +343,6 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 		return;
 	}
 	forget(l);
-}
-
-/* An incoming VM that will get no guest would wait for ever. One that has moved is its owner's. */
-void csv_launch_poll(struct csv_daemon *d)
-{
-	struct csv_list *pos, *tmp;
-
-	csv_list_for_each_safe(pos, tmp, &launches) {
-		struct launch *l = csv_list_entry(pos, struct launch, link);
-		const struct csv_handoff *h = csv_ho_find(csv_machine_handoffs(d->machine), l->id);
-
-		if (l->child || l->armed || (h && h->state != CSV_HO_DONE && h->state != CSV_HO_ACTIVE))
-			continue;
-		if (h && h->outcome == CSV_HO_KEPT && l->vm > 0)
-			kill(l->vm, SIGTERM);
-		if (!h || h->state == CSV_HO_DONE)
-			forget(l);
-	}
 }
 
 void csv_launch_free(struct csv_daemon *d)
