@@ -89,6 +89,8 @@ void csv_mount_handles_tell(struct csv_mount *m)
 struct each {
 	struct csv_mount *m;
 	struct csv_iref image;
+	const uint8_t *id;
+	uint64_t ns;
 	bool on;
 	enum csv_handle_state state;
 	uint64_t epoch;
@@ -108,7 +110,7 @@ static void revoke_one(void *arg, struct csv_handle *h)
 	h->revoked = e->on;
 	if (e->on)
 		csv_info("image %llu: last I/O before the handoff at %llu ns", (unsigned long long)h->ref.ino,
-			 (unsigned long long)h->last_io_ns);
+			 (unsigned long long)(h->last_io_ns ? csv_handle_wall_ns(h->last_io_ns) : 0));
 }
 
 static void revoke(void *arg, struct csv_iref image, bool on)
@@ -143,17 +145,42 @@ static void adopt_one(void *arg, struct csv_handle *h)
 {
 	const struct each *e = arg;
 
-	if (meant(e, h) && !h->lease && !h->revoked)
-		if (csv_lease_share(e->m->leases, e->image, &h->lease) == CSV_OK)
-			h->trace_first = true;
+	if (!meant(e, h) || h->lease || h->revoked || csv_lease_share(e->m->leases, e->image, &h->lease) != CSV_OK)
+		return;
+	memcpy(h->handoff, e->id, sizeof(h->handoff));
+	h->handoff_ns = e->ns;
+	h->trace_first = true;
 }
 
-static void adopt(void *arg, struct csv_iref image)
+static void adopt(void *arg, struct csv_iref image, const uint8_t *id, uint64_t ordered_ns)
+{
+	struct csv_mount *m = arg;
+	struct each e = { .m = m, .image = image, .id = id, .ns = ordered_ns };
+
+	csv_handle_each(m->handles, adopt_one, &e);
+}
+
+static void last_io_one(void *arg, struct csv_handle *h)
+{
+	struct each *e = arg;
+
+	if (meant(e, h) && h->last_io_ns > e->ns)
+		e->ns = h->last_io_ns;
+}
+
+static uint64_t last_io(void *arg, struct csv_iref image)
 {
 	struct csv_mount *m = arg;
 	struct each e = { .m = m, .image = image };
 
-	csv_handle_each(m->handles, adopt_one, &e);
+	csv_handle_each(m->handles, last_io_one, &e);
+	return e.ns;
+}
+
+void csv_mount_first_io(struct csv_mount *m, const struct csv_handle *h)
+{
+	if (in_cluster(m))
+		csv_handoffs_first_io(m->handoffs, h->handoff, h->handoff_ns);
 }
 
 static void state_one(void *arg, struct csv_handle *h)
@@ -191,6 +218,7 @@ enum csv_err csv_mount_handoffs_open(struct csv_mount *m)
 					.adopt = adopt,
 					.state = state,
 					.ranges = ranges,
+					.last_io = last_io,
 					.arg = m };
 	enum csv_err err;
 

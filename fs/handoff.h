@@ -16,4 +16,7 @@ void csv_mount_handle_tell(struct csv_mount *m, const struct csv_handle *h);
 void csv_mount_handle_gone(struct csv_mount *m, const struct csv_handle *h);
 void csv_mount_handles_tell(struct csv_mount *m);
 
+/* The first I/O of this handle after a handoff has completed just now. */
+void csv_mount_first_io(struct csv_mount *m, const struct csv_handle *h);
+
 #endif

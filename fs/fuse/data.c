@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/handoff.h"
 
 /* Payloads up to this are copied; for larger ones the receiving thread gives its buffer away. */
 #define COPY_MAX (32u << 10)
@@ -44,6 +45,12 @@ static bool misaligned(const struct fuse_file_info *fi, off_t off, size_t size)
 static struct csv_freq *of_data(struct csv_data_req *req)
 {
 	return csv_list_entry(req, struct csv_freq, data);
+}
+
+static void note_io(struct csv_freq *r)
+{
+	if (csv_handle_note_io(r->handle))
+		csv_mount_first_io(r->m, r->handle);
 }
 
 static enum csv_err alloc_mem(struct csv_freq *r, size_t len)
@@ -118,7 +125,7 @@ static void write_done(struct csv_data_req *req, enum csv_err err)
 	r->ctx.need_ino = 0;
 	r->u.io.result = req->result;
 	if (err == CSV_OK)
-		csv_handle_note_io(r->handle);
+		note_io(r);
 	freq_end(r, err);
 }
 
@@ -187,7 +194,7 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off
 static void sync_done(struct csv_data_req *req, enum csv_err err)
 {
 	if (err == CSV_OK)
-		csv_handle_note_io(of_data(req)->handle);
+		note_io(of_data(req));
 	freq_end(of_data(req), err);
 }
 

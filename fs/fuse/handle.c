@@ -94,17 +94,30 @@ void csv_handle_each(struct csv_handles *t, void (*fn)(void *arg, struct csv_han
 	pthread_mutex_unlock(&t->lock);
 }
 
-void csv_handle_note_io(struct csv_handle *h)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t csv_handle_wall_ns(uint64_t mono_ns)
+{
+	return clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - mono_ns);
+}
+
+bool csv_handle_note_io(struct csv_handle *h)
+{
 	uint64_t ns;
 
 	if (!h->image || !h->writable)
-		return;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+		return false;
+	ns = clock_ns(CLOCK_MONOTONIC);
 	atomic_store_explicit(&h->last_io_ns, ns, memory_order_relaxed);
-	if (atomic_load_explicit(&h->trace_first, memory_order_relaxed) && atomic_exchange(&h->trace_first, false))
-		csv_info("image %llu: first I/O after the handoff at %llu ns", (unsigned long long)h->ref.ino,
-			 (unsigned long long)ns);
+	if (!atomic_load_explicit(&h->trace_first, memory_order_relaxed) || !atomic_exchange(&h->trace_first, false))
+		return false;
+	csv_info("image %llu: first I/O after the handoff at %llu ns", (unsigned long long)h->ref.ino,
+		 (unsigned long long)csv_handle_wall_ns(ns));
+	return true;
 }

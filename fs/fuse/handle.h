@@ -23,8 +23,10 @@ struct csv_handle {
 	uint32_t pid;                   /* thread group that opened it */
 	_Atomic uint64_t err_seen;      /* lost writes already told (J4): csv_data_req.err_seen */
 	_Atomic bool revoked;           /* H5: its image has gone to another node; reads and writes fail, all else succeeds */
-	_Atomic uint64_t last_io_ns;    /* image: wall clock of the last completed read or write; 0: none yet */
-	_Atomic bool trace_first;       /* log the next completion: the end of a handoff's blackout */
+	_Atomic uint64_t last_io_ns;    /* image: CLOCK_MONOTONIC of the last acknowledged write; 0: none yet */
+	_Atomic bool trace_first;       /* tell the next completion: the end of a handoff's blackout */
+	uint8_t handoff[16];            /* whose, */
+	uint64_t handoff_ns;            /* and when it ordered us to take up; both set before trace_first */
 	struct csv_lease_ref *lease;    /* write handle of an image: its share in the lease */
 };
 
@@ -36,8 +38,13 @@ void csv_handle_add(struct csv_handles *t, struct csv_handle *h);
 struct csv_handle *csv_handle_find(struct csv_handles *t, uint64_t id); /* NULL: no such handle */
 void csv_handle_del(struct csv_handles *t, struct csv_handle *h);
 unsigned csv_handle_count(struct csv_handles *t);
-/* A read or write of the handle has been answered: the trace of guest I/O from which a handoff's blackout is told. */
-void csv_handle_note_io(struct csv_handle *h);
+/*
+ * A write of the handle has been acknowledged: the trace of guest I/O from which a handoff's blackout is told.
+ * True: it was the first one after a handoff.
+ */
+bool csv_handle_note_io(struct csv_handle *h);
+/* CLOCK_MONOTONIC, ns, as wall clock, ns since 1970. */
+uint64_t csv_handle_wall_ns(uint64_t mono_ns);
 /* Calls fn for each, under the table's lock. */
 void csv_handle_each(struct csv_handles *t, void (*fn)(void *arg, struct csv_handle *h), void *arg);
 

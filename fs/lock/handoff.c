@@ -12,6 +12,7 @@
 struct ho_order {
 	struct csv_list link;
 	struct csv_msg msg; /* HO_ORDER */
+	uint64_t at_ns;	    /* when it came */
 	unsigned nfiles;
 	struct csv_msg_ho_file file[CSV_HO_FILES_MAX];
 };
@@ -20,6 +21,22 @@ struct ho_mark {
 	struct csv_list link;
 	uint64_t ino;
 };
+
+struct ho_first {
+	struct csv_list link;
+	uint8_t id[CSV_HO_ID];
+	double ms; /* since the order */
+};
+
+static uint64_t now_ns(const struct csv_handoffs *hs)
+{
+	return hs->cfg.fs->env->mono_ns(hs->cfg.fs->env);
+}
+
+static double ms_since(uint64_t from_ns, uint64_t now)
+{
+	return (double)(now - from_ns) / 1e6;
+}
 
 static const char *verb_text(enum csv_ho_verb verb)
 {
@@ -51,6 +68,7 @@ bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg)
 		o = parts(hs);
 		hs->parts = NULL;
 		o->msg = *msg;
+		o->at_ns = now_ns(hs);
 		pthread_mutex_lock(&hs->mutex);
 		csv_list_push_back(&hs->orders, &o->link);
 		pthread_cond_signal(&hs->wake);
@@ -80,6 +98,20 @@ static void on_mark(void *arg, uint64_t ino)
 	k->ino = ino;
 	pthread_mutex_lock(&hs->mutex);
 	csv_list_push_back(&hs->marks, &k->link);
+	pthread_cond_signal(&hs->wake);
+	pthread_mutex_unlock(&hs->mutex);
+}
+
+void csv_handoffs_first_io(struct csv_handoffs *hs, const uint8_t id[16], uint64_t ordered_ns)
+{
+	struct ho_first *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return; /* a figure is lost */
+	memcpy(f->id, id, sizeof(f->id));
+	f->ms = ms_since(ordered_ns, now_ns(hs));
+	pthread_mutex_lock(&hs->mutex);
+	csv_list_push_back(&hs->firsts, &f->link);
 	pthread_cond_signal(&hs->wake);
 	pthread_mutex_unlock(&hs->mutex);
 }
@@ -147,7 +179,7 @@ static void send_files(struct csv_handoffs *hs, const struct ho_bundle *b)
 	}
 }
 
-static void answer(struct csv_handoffs *hs, const struct ho_bundle *b, enum csv_ho_event_type event)
+static void answer(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_event_type event)
 {
 	bool files = event == CSV_HO_EV_COMMITTED || event == CSV_HO_EV_RETURNED;
 	struct csv_msg msg = { .type = CSV_MSG_HO_ANSWER, .err = b->err };
@@ -160,6 +192,10 @@ static void answer(struct csv_handoffs *hs, const struct ho_bundle *b, enum csv_
 	msg.ho.drain_ms = b->times.drain;
 	msg.ho.journal_ms = b->times.journal;
 	msg.ho.home_ms = b->times.home;
+	msg.ho.silence_ms = b->times.silence;
+	if (event == CSV_HO_EV_ACTIVATED && !b->times.activate)
+		b->times.activate = ms_since(b->ordered_ns, now_ns(hs));
+	msg.ho.activate_ms = b->times.activate;
 	memcpy(msg.ho.why, b->why, sizeof(msg.ho.why));
 	hs->cfg.send(hs->cfg.arg, &msg); /* lost: csvlockd asks again when it is back */
 }
@@ -195,7 +231,7 @@ static bool set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 		const struct ho_file *f = &b->file[i];
 
 		if (h == CSV_HO_H_LEASED && b->agent.dst)
-			hs->cfg.adopt(hs->cfg.arg, f->ref);
+			hs->cfg.adopt(hs->cfg.arg, f->ref, b->id, b->ordered_ns);
 		if (h == CSV_HO_H_REVOKED || (h == CSV_HO_H_LEASED && b->agent.src))
 			hs->cfg.revoke(hs->cfg.arg, f->ref, h == CSV_HO_H_REVOKED);
 		if (h == CSV_HO_H_LEASED && b->agent.src)
@@ -247,11 +283,6 @@ static struct ho_bundle *bundle_new(struct csv_handoffs *hs, const struct ho_ord
 }
 
 static void carry_out(struct csv_handoffs *hs, struct ho_bundle *b, struct csv_ho_agent_acts *acts);
-
-static uint64_t now_ns(const struct csv_handoffs *hs)
-{
-	return hs->cfg.fs->env->mono_ns(hs->cfg.fs->env);
-}
 
 /* What is tried again and again is told when it is new. */
 static void tell_end(struct ho_bundle *b, enum csv_ho_verb verb, enum csv_ho_job_end end)
@@ -374,6 +405,8 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 			b->file[i].epoch = o->file[i].epoch;
 		b->file[i].size = o->file[i].size;
 	}
+	if (verb == CSV_HO_ACTIVATE && !b->ordered_ns)
+		b->ordered_ns = o->at_ns;
 	csv_ho_agent_order(&b->agent, verb, (enum csv_ho_outcome)ho->outcome, &acts);
 	pthread_mutex_lock(&hs->mutex);
 	b->undecided = b->agent.undecided;
@@ -413,10 +446,30 @@ static void make_mark(struct csv_handoffs *hs, uint64_t ino)
 		csv_warn("run mark of inode %llu: %s", (unsigned long long)ino, csv_err_text(err));
 }
 
+/* From the thread: an answer's records come in a row. */
+static void tell_first(struct csv_handoffs *hs, const struct ho_first *f)
+{
+	struct csv_msg msg = { .type = CSV_MSG_HO_ANSWER };
+
+	memcpy(msg.ho.id, f->id, sizeof(msg.ho.id));
+	msg.ho.event = CSV_HO_EV_FIRST_IO;
+	msg.ho.first_ms = f->ms;
+	hs->cfg.send(hs->cfg.arg, &msg);
+}
+
 static void work(struct csv_handoffs *hs)
 {
 	struct csv_list *first;
 
+	while (!csv_list_empty(&hs->firsts)) {
+		struct ho_first *f = csv_list_entry(hs->firsts.next, struct ho_first, link);
+
+		csv_list_del(&f->link);
+		pthread_mutex_unlock(&hs->mutex);
+		tell_first(hs, f);
+		free(f);
+		pthread_mutex_lock(&hs->mutex);
+	}
 	while (!csv_list_empty(&hs->marks)) {
 		struct ho_mark *k = csv_list_entry(hs->marks.next, struct ho_mark, link);
 
@@ -463,7 +516,7 @@ static void *thread(void *arg)
 
 	pthread_mutex_lock(&hs->mutex);
 	while (!hs->stop) {
-		if (csv_list_empty(&hs->orders) && csv_list_empty(&hs->marks)) {
+		if (csv_list_empty(&hs->orders) && csv_list_empty(&hs->marks) && csv_list_empty(&hs->firsts)) {
 			clock_gettime(CLOCK_REALTIME, &ts);
 			ts.tv_sec++;
 			pthread_cond_timedwait(&hs->wake, &hs->mutex, &ts);
@@ -491,6 +544,7 @@ enum csv_err csv_handoffs_new(const struct csv_handoffs_cfg *cfg, struct csv_han
 	csv_list_init(&hs->bundles);
 	csv_list_init(&hs->orders);
 	csv_list_init(&hs->marks);
+	csv_list_init(&hs->firsts);
 	pthread_mutex_init(&hs->mutex, NULL);
 	pthread_cond_init(&hs->wake, NULL);
 	err = csv_gates_new(cfg->fs, on_mark, hs, &hs->gates);
@@ -527,6 +581,7 @@ void csv_handoffs_free(struct csv_handoffs *hs)
 		forget(hs, csv_list_entry(hs->bundles.next, struct ho_bundle, link));
 	free_list(&hs->orders, offsetof(struct ho_order, link));
 	free_list(&hs->marks, offsetof(struct ho_mark, link));
+	free_list(&hs->firsts, offsetof(struct ho_first, link));
 	free(hs->parts);
 	csv_gates_free(hs->gates);
 	pthread_cond_destroy(&hs->wake);

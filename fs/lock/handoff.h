@@ -28,8 +28,13 @@ struct csv_handoffs_cfg {
 	enum csv_err (*send)(void *arg, const struct csv_msg *msg); /* to csvlockd */
 	/* H5: the write handles of the image that exist now are revoked (on), or those that were are good again. */
 	void (*revoke)(void *arg, struct csv_iref image, bool on);
-	/* Armed write handles of the image get their share of the lease, which is held by now (csv_lease_share). */
-	void (*adopt)(void *arg, struct csv_iref image);
+	/*
+	 * Armed write handles of the image get their share of the lease, which is held by now (csv_lease_share).  id,
+	 * ordered_ns: for csv_handoffs_first_io().
+	 */
+	void (*adopt)(void *arg, struct csv_iref image, const uint8_t *id, uint64_t ordered_ns);
+	/* When the last write of its write handles was acknowledged: env->mono_ns; 0: there was none. */
+	uint64_t (*last_io)(void *arg, struct csv_iref image);
 	/* The registry is told: handles of this image are in this state now. */
 	void (*state)(void *arg, struct csv_iref image, enum csv_handle_state state, uint64_t epoch);
 	/* Byte-range locks of the image's write handles: told to nobody any more (gone), or the cluster's again. */
@@ -43,6 +48,8 @@ void csv_handoffs_free(struct csv_handoffs *hs);
 bool csv_handoffs_record(struct csv_handoffs *hs, const struct csv_msg *msg);
 /* csvlockd is lost: what it does not name when it is back (SYNC) is settled from disk. */
 void csv_handoffs_lost(struct csv_handoffs *hs);
+/* The first I/O of a handle that was adopted so has completed just now. Any thread, does not block. */
+void csv_handoffs_first_io(struct csv_handoffs *hs, const uint8_t id[16], uint64_t ordered_ns);
 struct csv_gates *csv_handoffs_gates(struct csv_handoffs *hs);
 
 /* A lease of this image may be taken here by the usual rules: no undecided handoff has it (H3). */

@@ -22,6 +22,7 @@ struct ho_bundle {
 	struct ho_file file[CSV_HO_FILES_MAX];
 	struct csv_ho_agent agent;
 	bool undecided, armed;
+	uint64_t ordered_ns; /* when ACTIVATE came */
 	bool named; /* csvlockd has spoken of it since it was here last */
 	struct csv_ho_times times;
 	enum csv_err err; /* of the job that said no */
@@ -42,6 +43,7 @@ struct csv_handoffs {
 	struct csv_list bundles;
 	struct csv_list orders; /* to be carried out */
 	struct csv_list marks;	/* run marks asked for */
+	struct csv_list firsts; /* first I/O to be told */
 	struct ho_order *parts; /* of the order that is coming in; the link's thread's */
 };
 

@@ -327,6 +327,20 @@ static void let_go(struct csv_handoffs *hs, struct ho_bundle *b)
 	}
 }
 
+/* How long the guest has been silent, ms; 0: it has never done any I/O. */
+static double silence(const struct csv_handoffs *hs, const struct ho_bundle *b)
+{
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < b->nfiles; i++) {
+		uint64_t ns = hs->cfg.last_io(hs->cfg.arg, b->file[i].ref);
+
+		if (ns > last)
+			last = ns;
+	}
+	return last ? now_ms(hs) - (double)last / 1e6 : 0;
+}
+
 static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 {
 	struct timespec mtime[CSV_HO_FILES_MAX];
@@ -353,7 +367,10 @@ static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 	durable_at = now_ms(hs);
 	bring_home(hs, b);
 	let_go(hs, b);
-	b->times = (struct csv_ho_times){ quiet_at - from, durable_at - quiet_at, now_ms(hs) - durable_at };
+	b->times = (struct csv_ho_times){ .drain = quiet_at - from,
+					  .journal = durable_at - quiet_at,
+					  .home = now_ms(hs) - durable_at,
+					  .silence = silence(hs, b) };
 	return CSV_HO_JOB_OK;
 }
 

@@ -207,6 +207,8 @@ struct csv_msg_ho {
 	char src_node[64], dst_node[64], owner_node[64];
 	char uri[128];              /* prepare: where the destination shall listen; item: where it does */
 	char why[200];
+	double silence_ms, activate_ms, first_ms; /* HO_ANSWER; 0: not known */
+	double blackout_ms;         /* HO_ITEM; 0: not known here, or not yet */
 };
 struct csv_msg_node {
 	uint32_t nodeid;

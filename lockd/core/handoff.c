@@ -256,7 +256,12 @@ static bool take_answer(struct csv_machine *m, struct csv_local *c, const struct
 	a->incarnation = c->slot.incarnation;
 	a->err = (enum csv_err)msg->err;
 	snprintf(a->why, sizeof(a->why), "%.*s", (int)sizeof(ho->why) - 1, ho->why);
-	a->times = (struct csv_ho_times){ ho->drain_ms, ho->journal_ms, ho->home_ms };
+	a->times = (struct csv_ho_times){ .drain = ho->drain_ms,
+					  .journal = ho->journal_ms,
+					  .home = ho->home_ms,
+					  .silence = ho->silence_ms,
+					  .activate = ho->activate_ms,
+					  .first = ho->first_ms };
 	if (!hold_armed(m, a))
 		submit(m, a);
 	else

@@ -32,11 +32,27 @@ static double now_ms(void)
 	return (double)ts.tv_sec * 1000 + (double)ts.tv_nsec / 1e6;
 }
 
-/* When a commit was asked for here, to tell what the messages took. */
+/* The last commit that was asked for here: when, when the source's answer was ordered, and how long it took in all; ms.
+ */
 static struct {
 	uint8_t id[CSV_HO_ID];
-	double from, took; /* ms */
+	double from, committed, took;
 } last_commit;
+
+/*
+ * The guest was silent at the source, then the move was on its way to the destination, then it was silent there.  The
+ * middle part is seen from one node only as the way there and back: from COMMITTED to ACTIVATED as they are ordered,
+ * less the work between them, which the destination has measured, is one message; so is the way of COMMITTED.
+ */
+static double blackout(const struct csv_handoff *h)
+{
+	const struct csv_ho_times *t = &h->times;
+	double way = last_commit.from + last_commit.took - last_commit.committed - t->activate;
+
+	if (t->silence <= 0 || t->first <= 0 || last_commit.took <= 0 || last_commit.committed <= 0)
+		return 0;
+	return t->silence + (way > 0 ? way : 0) + t->first;
+}
 
 /* ---- telling ---- */
 
@@ -78,8 +94,10 @@ static void send_item(struct csv_peer *p, uint64_t seq, const struct csv_handoff
 	ho->drain_ms = h->times.drain;
 	ho->journal_ms = h->times.journal;
 	ho->home_ms = h->times.home;
-	if (!memcmp(last_commit.id, h->plan.id, CSV_HO_ID) && last_commit.took > 0)
+	if (!memcmp(last_commit.id, h->plan.id, CSV_HO_ID) && last_commit.took > 0) {
 		ho->messages_ms = last_commit.took - h->times.drain - h->times.journal - h->times.home;
+		ho->blackout_ms = blackout(h);
+	}
 	csv_peer_send(p, &msg);
 }
 
@@ -142,6 +160,17 @@ static void look(struct csv_daemon *d, struct pending *q)
 	forget(q);
 }
 
+static void note_committed(struct csv_daemon *d)
+{
+	const struct csv_handoff *h;
+
+	if (!last_commit.from || last_commit.committed > 0)
+		return;
+	h = csv_ho_find(csv_machine_handoffs(d->machine), last_commit.id);
+	if (h && h->state == CSV_HO_ACTIVATING)
+		last_commit.committed = now_ms();
+}
+
 void csv_handoff_poll(struct csv_daemon *d)
 {
 	struct csv_list *pos, *tmp;
@@ -149,6 +178,7 @@ void csv_handoff_poll(struct csv_daemon *d)
 
 	if (!d->machine)
 		return;
+	note_committed(d);
 	csv_list_for_each_safe(pos, tmp, &pendings)
 		look(d, csv_list_entry(pos, struct pending, link));
 	while ((armed = csv_machine_handoff_armed(d->machine)))
@@ -398,7 +428,7 @@ static void on_request(struct csv_peer *p, const struct csv_msg *msg)
 	if (m->req == CSV_HO_REQ_COMMIT) {
 		memcpy(last_commit.id, m->id, CSV_HO_ID);
 		last_commit.from = now_ms();
-		last_commit.took = 0;
+		last_commit.committed = last_commit.took = 0;
 	}
 	submit(p, msg, m);
 	free(m);

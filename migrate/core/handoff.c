@@ -190,7 +190,15 @@ static void on_committed(struct csv_handoff *h, const struct csv_ho_event *ev, s
 
 static void on_activated(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
 {
+	h->times.activate = ev->times.activate;
 	moved(h, out);
+}
+
+/* Each of its handles says so: the first of them counts. */
+static void on_first_io(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
+{
+	if (!h->times.first || ev->times.first < h->times.first)
+		h->times.first = ev->times.first;
 }
 
 static void on_unable(struct csv_handoff *h, const struct csv_ho_event *ev, struct csv_ho_actions *out)
@@ -342,9 +350,11 @@ static const transition table[CSV_HO_STATE_COUNT][CSV_HO_EV_COUNT] = {
 	[CSV_HO_PREPARED] = { EV(GO) = on_go, EV(ABORT) = on_abort, EV(OUT) = out_before },
 	[CSV_HO_COMMITTING] = { EV(COMMITTED) = on_committed, EV(FAILED) = on_no, EV(OUT) = out_committing },
 	[CSV_HO_ACTIVATING] = { EV(ACTIVATED) = on_activated, EV(UNABLE) = on_unable, EV(OUT) = out_activating },
-	[CSV_HO_ACTIVE] = { EV(TAKEBACK) = on_takeback, EV(FINISH) = on_finish, EV(OUT) = out_active },
+	[CSV_HO_ACTIVE] = { EV(TAKEBACK) = on_takeback, EV(FINISH) = on_finish, EV(OUT) = out_active,
+			    EV(FIRST_IO) = on_first_io },
 	[CSV_HO_RETURNING] = { EV(RETURNED) = on_returned, EV(RAN) = on_ran, EV(RESUMED) = on_resumed,
 			       EV(OUT) = out_returning, EV(RECOVERED) = recovered_returning },
+	[CSV_HO_DONE] = { EV(FIRST_IO) = on_first_io },
 	[CSV_HO_RESOLVING] = { EV(IS_SRC) = on_is_src, EV(IS_DST) = on_is_dst, EV(IS_OTHER) = on_is_other,
 			       EV(OUT) = look_again, EV(RECOVERED) = look_again, EV(LIVE) = look_again },
 };
@@ -371,6 +381,7 @@ static enum csv_ho_verb asked(enum csv_ho_event_type e, enum csv_ho_verb outstan
 	case CSV_HO_EV_IS_DST:
 	case CSV_HO_EV_IS_OTHER:
 		return CSV_HO_RESOLVE;
+	case CSV_HO_EV_FIRST_IO:
 	case CSV_HO_EV_GO:
 	case CSV_HO_EV_ABORT:
 	case CSV_HO_EV_TAKEBACK:
@@ -407,6 +418,8 @@ bool csv_handoff_step(struct csv_handoff *h, const struct csv_ho_event *ev, stru
 	transition t;
 
 	note_life(h, ev);
+	if (ev->type == CSV_HO_EV_FIRST_IO && (h->outcome != CSV_HO_MOVED || !is(&h->plan.dst, ev)))
+		return false;
 	if (verb && (h->order != verb || h->actor_slot != ev->slot || h->actor_incarnation != ev->incarnation))
 		return false;
 	t = table[h->state][ev->type];

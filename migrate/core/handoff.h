@@ -65,6 +65,7 @@ enum csv_ho_verb {
 	X(RETURNED) X(RAN)            /* of RETURN, RECLAIM: leases are the source's; a write went through, or cannot */ \
 	X(IS_SRC) X(IS_DST) X(IS_OTHER) /* of RESOLVE: whose leases they are on disk */ \
 	X(RESUMED)                    /* of RESUME */ \
+	X(FIRST_IO)                   /* unasked: the guest's first I/O at the destination has completed */ \
 	X(GO) X(ABORT) X(TAKEBACK) X(FINISH) /* requests: GO is `commit` */ \
 	X(OUT) X(RECOVERED) X(LIVE)   /* a slot of the volume: its life ended; replayed and clean; a new life is there */
 
@@ -92,8 +93,7 @@ struct csv_ho_event {
 	/* COMMITTED, RETURNED: */
 	unsigned nfiles;
 	const struct csv_ho_file *file; /* epoch, size; in the plan's order */
-	/* COMMITTED: */
-	struct csv_ho_times times;
+	struct csv_ho_times times; /* COMMITTED, ACTIVATED, FIRST_IO: what the sender has measured */
 	/* ARMED: */
 	const char *uri;
 };

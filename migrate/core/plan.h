@@ -49,9 +49,15 @@ struct csv_ho_plan {
 	struct csv_ho_file file[CSV_HO_FILES_MAX];
 };
 
-/* How long each part of the commit took at the source, ms. */
+/*
+ * How long each part took, ms; 0: not known.  All are durations, each measured by one node's clock: the clocks of two
+ * nodes have nothing to do with each other.
+ */
 struct csv_ho_times {
-	double drain, journal, home;
+	double drain, journal, home; /* of the commit, at the source */
+	double silence;              /* source: from the guest's last acknowledged write until the commit was done */
+	double activate;             /* destination: from the order to take up until its answer */
+	double first;                /* destination: from that order to the guest's first acknowledged write */
 };
 
 #endif

@@ -130,6 +130,9 @@ static void times(struct coder *c, struct csv_ho_times *t)
 	ms(c, &t->drain);
 	ms(c, &t->journal);
 	ms(c, &t->home);
+	ms(c, &t->silence);
+	ms(c, &t->activate);
+	ms(c, &t->first);
 }
 
 static void message(struct coder *c, struct csv_ho_msg *m)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "migrate/source/driver_int.h"
 
 #define MEMORY_MS 3600000
+#define BLACKOUT_MS 1000
 
 static double since(const struct drive *d)
 {
@@ -209,10 +211,33 @@ static void count_bytes(struct drive *d)
 	json_decref(info);
 }
 
+/*
+ * csvlockd knows it when the guest's first I/O there has completed: usually it has, by now.  Of a guest that does none
+ * for a while the figure stays unknown.
+ */
+static void learn_blackout(struct drive *d)
+{
+	double deadline = csv_qmp_now() + BLACKOUT_MS;
+
+	while (d->r->blackout_ms <= 0 && csv_qmp_now() < deadline) {
+		json_t *list = json_array();
+		const json_t *ms;
+
+		if (csv_request_list(d->cl, d->r->handoff.ho.id, d->o->timeout_ms, list, NULL))
+			deadline = 0;
+		ms = json_object_get(json_array_get(list, 0), "ms");
+		d->r->blackout_ms = json_real_value(json_object_get(ms, "blackout"));
+		json_decref(list);
+		if (d->r->blackout_ms <= 0)
+			poll(NULL, 0, 10);
+	}
+}
+
 static void finish(struct drive *d)
 {
 	begin(d, CSV_STEP_CLEANUP_ANNOUNCE);
 	count_bytes(d);
+	learn_blackout(d);
 	csv_drive_ask(d, CSV_HO_REQ_FINISH, NULL);
 	if (!d->r->outcome)
 		d->r->outcome = CSV_HO_MOVED;		     /* the commit said so, and QEMU */

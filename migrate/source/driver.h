@@ -48,6 +48,7 @@ struct csv_migrate_opts {
 struct csv_migrate_report {
 	double start[CSV_STEP_COUNT], end[CSV_STEP_COUNT]; /* ms since the driver's start; end 0: did not take place */
 	double storage_step_ms; /* pre-switchover event to migrate-continue */
+	double blackout_ms;     /* the guest's last write here to its first there; 0: not known */
 	uint64_t bytes;         /* of RAM sent */
 	enum csv_ho_outcome outcome; /* whose the disks are; NONE: not known here */
 	struct csv_request_answer handoff;

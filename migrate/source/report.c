@@ -31,7 +31,7 @@ static json_t *outcome_json(enum csv_ho_outcome outcome)
 					: json_null();
 }
 
-/* Blackout, the guest's own gap and the bridge's table are measured by whoever sees both nodes. */
+/* The guest's own gap and the bridge's table are measured by whoever sees both nodes. */
 json_t *csv_migrate_json(const struct csv_migrate_opts *o, const struct csv_migrate_report *r)
 {
 	const json_t *h = r->handoff.json;
@@ -43,7 +43,7 @@ json_t *csv_migrate_json(const struct csv_migrate_opts *o, const struct csv_migr
 	json_object_set_new(out, "driver", json_string("qmp"));
 	json_object_set_new(out, "outcome", outcome_json(r->outcome));
 	json_object_set_new(out, "steps", steps_json(r));
-	json_object_set_new(out, "blackout_ms", json_null());
+	json_object_set_new(out, "blackout_ms", r->blackout_ms > 0 ? json_real(r->blackout_ms) : json_null());
 	json_object_set_new(out, "storage_step_ms",
 			    r->storage_step_ms > 0 ? json_real(r->storage_step_ms) : json_null());
 	json_object_set_new(out, "guest_gap_ms", json_null());

@@ -63,6 +63,7 @@ static json_t *times_json(const struct csv_msg_ho *ho)
 	json_object_set_new(o, "journal", known ? json_real(ho->journal_ms) : json_null());
 	json_object_set_new(o, "home", known ? json_real(ho->home_ms) : json_null());
 	json_object_set_new(o, "messages", ho->messages_ms > 0 ? json_real(ho->messages_ms) : json_null());
+	json_object_set_new(o, "blackout", ho->blackout_ms > 0 ? json_real(ho->blackout_ms) : json_null());
 	return o;
 }
 

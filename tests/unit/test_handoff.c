@@ -97,6 +97,18 @@ static void request(struct csv_ho_table *t, uint8_t id, enum csv_ho_request req,
 	deliver(t, sender);
 }
 
+static void first_io(struct csv_ho_table *t, uint8_t id, uint32_t slot, double ms)
+{
+	memset(&msg, 0, sizeof(msg));
+	msg.kind = CSV_HO_MSG_ANSWER;
+	memset(msg.id, id, CSV_HO_ID);
+	msg.event = CSV_HO_EV_FIRST_IO;
+	msg.slot = slot;
+	msg.incarnation = view.incarnation[slot];
+	msg.times.first = ms;
+	deliver(t, slot + 1);
+}
+
 static const struct csv_handoff *record(struct csv_ho_table *t, uint8_t id)
 {
 	uint8_t full[CSV_HO_ID];
@@ -136,6 +148,31 @@ static void test_good_day(void **state)
 	request(&t, 1, CSV_HO_REQ_FINISH, 2);
 	assert_int_equal(record(&t, 1)->state, CSV_HO_DONE);
 	assert_string_equal(csv_ho_outcome_name(record(&t, 1)->outcome), "moved");
+	csv_ho_table_free(&t);
+}
+
+/* Told when it happens, which may be after the finish; the first of the disks counts, and only the destination's word.
+ */
+static void test_first_io(void **state)
+{
+	struct csv_ho_table t;
+
+	csv_ho_table_init(&t, &host);
+	prepare(&t, 1, "web1", 100, 1, 2);
+	answer(&t, 1, CSV_HO_EV_ARMED, 1);
+	request(&t, 1, CSV_HO_REQ_COMMIT, 1);
+	first_io(&t, 1, 1, 9);
+	assert_true(record(&t, 1)->times.first <= 0); /* it has not moved yet */
+	answer(&t, 1, CSV_HO_EV_COMMITTED, 0);
+	answer(&t, 1, CSV_HO_EV_ACTIVATED, 1);
+	first_io(&t, 1, 0, 1);
+	first_io(&t, 1, 1, 7.5);
+	first_io(&t, 1, 1, 8);
+	assert_true(record(&t, 1)->times.first > 7.4 && record(&t, 1)->times.first < 7.6);
+	request(&t, 1, CSV_HO_REQ_FINISH, 2);
+	first_io(&t, 1, 1, 3);
+	assert_true(record(&t, 1)->times.first < 3.1);
+	assert_int_equal(record(&t, 1)->state, CSV_HO_DONE);
 	csv_ho_table_free(&t);
 }
 
@@ -345,7 +382,7 @@ int main(void)
 		cmocka_unit_test(test_moves_on),	cmocka_unit_test(test_transfer),
 		cmocka_unit_test(test_garbage),		cmocka_unit_test(test_all_pairs),
 		cmocka_unit_test(test_agent_repeats),	cmocka_unit_test(test_agent_tries_again),
-		cmocka_unit_test(test_agent_leaves_it),
+		cmocka_unit_test(test_agent_leaves_it), cmocka_unit_test(test_first_io),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,7 @@ static enum csv_err send_msg(void *arg, const struct csv_msg *msg)
 static void revoke(void *arg, struct csv_iref ref, bool on)
 {
 }
-static void adopt(void *arg, struct csv_iref ref)
+static void adopt(void *arg, struct csv_iref ref, const uint8_t id[16], uint64_t ordered_ns)
 {
 }
 static void set_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
