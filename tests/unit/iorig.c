@@ -33,12 +33,15 @@ struct lag_dev {
 
 static void cache_write_back(struct lag_dev *l, uint64_t from, uint64_t to)
 {
-	for (uint64_t s = from, n; s < to; s += n) {
+	const bool *next;
+
+	while (from < to && (next = memchr(l->cached + from, true, to - from)) != NULL) {
+		uint64_t s = (uint64_t)(next - l->cached), n;
+
 		for (n = 0; s + n < to && l->cached[s + n]; n++)
 			l->cached[s + n] = false;
-		if (n)
-			assert_ok(csv_bdev_write(l->below, s * SECTOR, l->cache + s * SECTOR, n * SECTOR, 0));
-		n = n ? n : 1;
+		assert_ok(csv_bdev_write(l->below, s * SECTOR, l->cache + s * SECTOR, n * SECTOR, 0));
+		from = s + n;
 	}
 }
 
