@@ -415,7 +415,7 @@ static enum csv_err ho_send(void *arg, const struct csv_msg *msg)
 static void ho_revoke(void *arg, struct csv_iref ref, bool on)
 {
 }
-static void ho_adopt(void *arg, struct csv_iref ref)
+static void ho_adopt(void *arg, struct csv_iref ref, const uint8_t id[16], uint64_t ordered_ns)
 {
 }
 static void ho_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
