@@ -118,7 +118,7 @@ def test_locks_of_a_killed_process_are_dropped(cluster, trio, place):
 def begin_and_wait(agent, operation, *arguments):
     """Starts what cannot be answered."""
     agent.begin(operation, *arguments)
-    assert not select.select([agent.child.stdout], [], [], 0.5)[0]
+    assert not select.select([agent.child.stdout], [], [], 0.2)[0]
 
 
 def test_who_waits_for_a_lock_can_be_killed(cluster, trio, place):
