@@ -421,6 +421,10 @@ static void ho_adopt(void *arg, struct csv_iref ref, const uint8_t id[16], uint6
 static void ho_state(void *arg, struct csv_iref ref, enum csv_handle_state state, uint64_t epoch)
 {
 }
+static uint64_t ho_last_io(void *arg, struct csv_iref ref)
+{
+	return 0;
+}
 static void ho_ranges(void *arg, struct csv_iref ref, bool gone)
 {
 }
@@ -471,6 +475,7 @@ static void test_handoff_of_lost_writes(void **state)
 					.revoke = ho_revoke,
 					.adopt = ho_adopt,
 					.state = ho_state,
+					.last_io = ho_last_io,
 					.ranges = ho_ranges };
 	struct ho_bundle b = { .id = "handoff", .nfiles = 1 };
 	void *buf = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);
