@@ -146,7 +146,7 @@ guest:
 build-check:
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all tests
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror CC=clang BUILD=build/clang all
-	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=bugs tests
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=bugs all tests
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=asan tests
 
 # All tests. The parts that need the cluster or QEMU come last, one after the other.

@@ -38,4 +38,16 @@ static inline void csv_bug_set(unsigned long mask)
 #define CSV_BUG(name) 0
 #endif
 
+/*
+ * Places at which a test can stop this process, such as COMMIT.durable.  In the test build, if the file named by
+ * CSV_STOP_FILE says "COMMIT.durable die", the process kills itself there; "COMMIT.durable hold": it stands there until
+ * FILE.held, which it makes, is removed.  Each once: the file is removed.  In the normal build there is nothing.
+ */
+#ifdef CSV_BUGS
+void csv_stop_here(const char *work, const char *place);
+#define CSV_STOP(work, place) csv_stop_here(work, place)
+#else
+#define CSV_STOP(work, place) ((void)0)
+#endif
+
 #endif

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "fs/lock/handoff_int.h"
+#include "lib/bug.h"
 
 /* Pause before a job whose end is not known is run again. */
 #define AGAIN_NS 1000000000ull
@@ -184,6 +185,7 @@ static void answer(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_eve
 	bool files = event == CSV_HO_EV_COMMITTED || event == CSV_HO_EV_RETURNED;
 	struct csv_msg msg = { .type = CSV_MSG_HO_ANSWER, .err = b->err };
 
+	CSV_STOP(verb_text(b->agent.done), "answer");
 	if (files)
 		send_files(hs, b);
 	memcpy(msg.ho.id, b->id, sizeof(msg.ho.id));
@@ -224,6 +226,8 @@ static bool set_handles(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_h
 	/* Parked for as long as the lease is not here again: a failure has withdrawn the volume. */
 	if (h == CSV_HO_H_LEASED && b->agent.src && csv_ho_resume(hs, b) != CSV_OK)
 		return false;
+	if (h == CSV_HO_H_REVOKED && b->agent.src)
+		CSV_STOP("REVOKE", "begin");
 	pthread_mutex_lock(&hs->mutex);
 	b->armed = h == CSV_HO_H_ARMED;
 	pthread_mutex_unlock(&hs->mutex);
@@ -305,6 +309,7 @@ static void run_job(struct csv_handoffs *hs, struct ho_bundle *b, enum csv_ho_ve
 	b->why[0] = 0;
 	csv_log(b->told ? CSV_LOG_DEBUG : CSV_LOG_INFO, "handoff %02x%02x%02x%02x of %s: %s", b->id[0], b->id[1],
 		b->id[2], b->id[3], b->vm, verb_text(verb));
+	CSV_STOP(verb_text(verb), "begin");
 	end = csv_ho_job(hs, b, verb);
 	tell_end(b, verb, end);
 	b->again_ns = now_ns(hs) + AGAIN_NS;
@@ -440,6 +445,7 @@ static void make_mark(struct csv_handoffs *hs, uint64_t ino)
 	const struct ho_file *f = activated_file(hs, ino);
 	enum csv_err err = f ? csv_ho_mark_run(hs, f) : CSV_STALE;
 
+	CSV_STOP("RUN", "marked");
 	if (err == CSV_OK)
 		csv_gate_set(hs->gates, ino, CSV_GATE_OPEN);
 	else

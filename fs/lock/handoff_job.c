@@ -17,6 +17,7 @@
 #include "fs/lock/handoff_int.h"
 #include "fs/lock/lease_move.h"
 #include "fs/meta/namei.h"
+#include "lib/bug.h"
 
 static enum csv_ho_job_end no(struct ho_bundle *b, enum csv_err err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -299,6 +300,7 @@ static enum csv_ho_job_end give(struct csv_handoffs *hs, struct ho_bundle *b, bo
 		return no(b, err, "the leases are not as they should be: %s", csv_err_text(err));
 	}
 	tid = csv_txn_end(txn);
+	CSV_STOP(back ? "RETURN" : "COMMIT", "transaction");
 	err = csv_journal_commit(fs, tid);
 	if (err != CSV_OK) {
 		no(b, err, "the commit's answer did not come: %s", csv_err_text(err));
@@ -361,11 +363,14 @@ static enum csv_ho_job_end commit(struct csv_handoffs *hs, struct ho_bundle *b)
 	if (err != CSV_OK)
 		return no(b, err, "the LUN has lost writes and the VM has not been told: let it flush, then try again");
 	quiet_at = now_ms(hs);
+	CSV_STOP("COMMIT", "quiet");
 	end = give(hs, b, false, mtime);
 	if (end != CSV_HO_JOB_OK)
 		return end;
 	durable_at = now_ms(hs);
+	CSV_STOP("COMMIT", "durable");
 	bring_home(hs, b);
+	CSV_STOP("COMMIT", "home");
 	let_go(hs, b);
 	b->times = (struct csv_ho_times){ .drain = quiet_at - from,
 					  .journal = durable_at - quiet_at,
@@ -413,6 +418,7 @@ static enum csv_ho_job_end activate(struct csv_handoffs *hs, struct ho_bundle *b
 		err = run_op(hs, b, CSV_RES_LEASE, CSV_EX, take_up);
 	if (err != CSV_OK)
 		return no(b, err, "the leases cannot be taken up: %s", csv_err_text(err));
+	CSV_STOP("ACTIVATE", "taken");
 	return CSV_HO_JOB_OK;
 }
 
@@ -431,9 +437,11 @@ static enum csv_ho_job_end give_back(struct csv_handoffs *hs, struct ho_bundle *
 	err = quiet(hs, b, mtime);
 	if (err != CSV_OK)
 		return no(b, err, "writes cannot be brought to the LUN: %s", csv_err_text(err));
+	CSV_STOP("RETURN", "quiet");
 	end = give(hs, b, true, mtime);
 	if (end != CSV_HO_JOB_OK)
 		return end;
+	CSV_STOP("RETURN", "durable");
 	bring_home(hs, b);
 	let_go(hs, b);
 	csv_ho_drop_shares(hs, b);
