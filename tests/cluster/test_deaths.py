@@ -220,3 +220,23 @@ def test_power_cut_of_everything(cluster, place, load):
     assert all(slot["state"] != "fenced" for slot in adm(cluster.node("n3"), "volume", "info", "vol1")["slots"])
     nothing_lost(cluster.node("n3"), place, load)
     rejoined(cluster, "n1", before)
+
+
+def test_who_has_fenced_is_fenced(cluster):
+    """The reservation outlives the one who made it last; a node without a key may still read, and so mount."""
+    gone = volume(cluster.node("n1"))
+    cluster.kill("n1")
+    cluster.wait_until("n1's slot to be recovered",
+                       lambda: slot(cluster.node("n2"), gone["slot"])["state"] == "clean", TAKE_OVER_S)
+    for name in ("n2", "n3"):
+        csvfs.wait_online(cluster.node(name))
+    first = next(name for name in ("n2", "n3") if volume(cluster.node(name)).get("recovery"))
+    other = "n3" if first == "n2" else "n2"
+    recoverer = volume(cluster.node(first))
+    kill_program(cluster.node(first), "csvfs")
+    cluster.wait_until("the recoverer's life to be over",
+                       lambda: slot(cluster.node(other), recoverer["slot"])["incarnation"] != recoverer["incarnation"]
+                       or slot(cluster.node(other), recoverer["slot"])["state"] == "clean", TAKE_OVER_S)
+    csvfs.wait_online(cluster.node(other))
+    cluster.start("n1")
+    csvfs.wait_online(cluster.node("n1"))
