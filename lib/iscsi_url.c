@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The name of an iSCSI LUN: iscsi://host[:port][,host2[:port]]/IQN/LUN[?chap=NAME] */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/iscsi_impl.h"
+#include "lib/number.h"
 
 #define FORM "give iscsi://host[:port][,host2]/IQN/LUN[?chap=NAME]"
 
@@ -31,6 +33,15 @@ static bool copy(char *dst, size_t size, const char *from, const char *to)
 	return true;
 }
 
+/* host, host:port, [v6], [v6]:port */
+static bool port_ok(const char *portal)
+{
+	const char *host_end = strchr(portal, ']'), *colon = strchr(host_end ? host_end : portal, ':');
+	uint64_t port;
+
+	return !colon || csv_number(colon + 1, 1, 65535, &port);
+}
+
 static enum csv_err parse_portals(const char *p, const char *end, struct iscsi_lun_name *name, struct csv_why *why)
 {
 	while (p <= end) {
@@ -41,6 +52,8 @@ static enum csv_err parse_portals(const char *p, const char *end, struct iscsi_l
 			return usage(why, "the LUN has more than 4 portals");
 		if (!copy(name->portal[name->nportals], sizeof(name->portal[0]), p, stop))
 			return usage(why, "the LUN's host is empty or too long");
+		if (!port_ok(name->portal[name->nportals]))
+			return usage(why, "the LUN's port is not a number from 1 to 65535");
 		name->nportals++;
 		p = stop + 1;
 	}
@@ -77,7 +90,7 @@ enum csv_err csv_iscsi_parse(const char *url, struct iscsi_lun_name *name, struc
 	if (!copy(name->target, sizeof(name->target), slash + 1, slash2))
 		return usage(why, "the LUN's IQN is empty or too long");
 	lun = strtol(slash2 + 1, &end, 10);
-	if (end == slash2 + 1 || lun < 0 || lun > 16383)
+	if (!isdigit((unsigned char)slash2[1]) || lun > 16383)
 		return usage(why, "the LUN's number is not one of 0 to 16383");
 	name->lun = (int)lun;
 	if (*end == 0)

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/number.h"
 #include "tools/csvadm.h"
 #include "tools/names.h"
+
+#define TIMEOUT_MAX_S 3600u
 
 static void help(void)
 {
@@ -42,6 +45,7 @@ static enum csv_err globals(struct csv_call *c, int argc, char **argv)
 		{ "run-dir", required_argument, NULL, 'r' }, { "timeout", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },	     { 0 },
 	};
+	uint64_t n;
 	int opt;
 
 	opterr = 0;
@@ -59,9 +63,10 @@ static enum csv_err globals(struct csv_call *c, int argc, char **argv)
 			setenv("CSV_RUN_DIR", optarg, 1);
 			break;
 		case 't':
-			c->timeout_ms = atoi(optarg) * 1000;
-			if (c->timeout_ms <= 0 || c->timeout_ms > 3600000)
-				return csv_usage(c, "--timeout %s: not a number of seconds from 1 to 3600", optarg);
+			if (!csv_number(optarg, 1, TIMEOUT_MAX_S, &n))
+				return csv_usage(c, "--timeout %.40s: not a number of seconds from 1 to %u", optarg,
+						 TIMEOUT_MAX_S);
+			c->timeout_ms = (int)n * 1000;
 			break;
 		case 'h':
 			help();

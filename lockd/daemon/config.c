@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <corosync/cmap.h>
-#include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/env.h"
+#include "lib/number.h"
 #include "lockd/daemon/daemon.h"
 
 #define STATUS_DEFAULT_MS 2000
@@ -18,15 +18,24 @@ struct parse {
 
 static bool parse_ms(const char *text, unsigned max, unsigned *ms)
 {
-	char *end;
-	unsigned long v;
+	uint64_t v;
 
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (errno || end == text || *end || v > max)
+	if (!csv_number(text, 0, max, &v))
 		return false;
 	*ms = (unsigned)v;
 	return true;
+}
+
+/* A figure of [timeouts]: where it goes and how far; NULL: none of ours. */
+static unsigned *timeout_of(struct csv_daemon_conf *c, const char *name, unsigned *max)
+{
+	*max = CSV_EVICT_MAX_MS;
+	if (!strcmp(name, "watchdog_ms"))
+		return &c->watchdog_ms;
+	if (!strcmp(name, "evict_ms"))
+		return &c->evict_ms;
+	*max = CSV_REATTACH_MAX_MS;
+	return !strcmp(name, "reattach_ms") ? &c->reattach_ms : NULL;
 }
 
 /* inih's call-back: 0 means that the line is wrong. Sections and names of other programs are left alone.
@@ -34,21 +43,22 @@ static bool parse_ms(const char *text, unsigned max, unsigned *ms)
 static int on_line(void *arg, const char *section, const char *name, const char *value)
 {
 	struct parse *p = arg;
+	char wanted[48] = "too long";
+	unsigned *ms = NULL, max;
 	bool good = true;
 
-	if (!strcmp(section, "node") && !strcmp(name, "name"))
+	if (!strcmp(section, "timeouts"))
+		ms = timeout_of(p->conf, name, &max);
+	if (ms) {
+		good = parse_ms(value, max, ms);
+		snprintf(wanted, sizeof(wanted), "not a number from 0 to %u", max);
+	} else if (!strcmp(section, "node") && !strcmp(name, "name"))
 		good = snprintf(p->conf->node, sizeof(p->conf->node), "%s", value) < (int)sizeof(p->conf->node);
-	else if (!strcmp(section, "timeouts") && !strcmp(name, "reattach_ms"))
-		good = parse_ms(value, CSV_REATTACH_MAX_MS, &p->conf->reattach_ms);
-	else if (!strcmp(section, "timeouts") && !strcmp(name, "watchdog_ms"))
-		good = parse_ms(value, CSV_EVICT_MAX_MS, &p->conf->watchdog_ms);
-	else if (!strcmp(section, "timeouts") && !strcmp(name, "evict_ms"))
-		good = parse_ms(value, CSV_EVICT_MAX_MS, &p->conf->evict_ms);
 	else if (!strcmp(section, "migration") && !strcmp(name, "address"))
 		good = snprintf(p->conf->migration_address, sizeof(p->conf->migration_address), "%s", value) <
 		       (int)sizeof(p->conf->migration_address);
 	if (!good && !*p->bad)
-		snprintf(p->bad, sizeof(p->bad), "[%.30s] %.30s = %.40s", section, name, value);
+		snprintf(p->bad, sizeof(p->bad), "[%.20s] %.20s = %.30s: %s", section, name, value, wanted);
 	return good;
 }
 

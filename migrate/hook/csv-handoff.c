@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/number.h"
 #include "migrate/source/request.h"
 
 #define OPEN_MS 10000
@@ -27,6 +28,13 @@ struct args {
 static const char usage[] = "usage: csv-handoff prepare --vm V --to NODE [--pid P] [--definition PATH]\n"
 			    "       csv-handoff commit|abort|takeback|finish --vm V [--to NODE] [--id ID]\n";
 
+static bool bad_option(int opt)
+{
+	if (opt == 'p')
+		fprintf(stderr, "csv-handoff: --pid %.40s: not a process number from 1 to %d\n", optarg, INT32_MAX);
+	return false;
+}
+
 static bool parse(int argc, char **argv, struct args *a)
 {
 	static const struct option longs[] = {
@@ -34,6 +42,7 @@ static bool parse(int argc, char **argv, struct args *a)
 		{ "id", required_argument, NULL, 'i' },		{ "pid", required_argument, NULL, 'p' },
 		{ "definition", required_argument, NULL, 'd' }, { 0 },
 	};
+	uint64_t pid;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
@@ -45,10 +54,10 @@ static bool parse(int argc, char **argv, struct args *a)
 			a->id = optarg;
 		else if (opt == 'd')
 			a->definition = optarg;
-		else if (opt == 'p')
-			a->pid = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (opt == 'p' && csv_number(optarg, 1, INT32_MAX, &pid))
+			a->pid = (uint32_t)pid;
 		else
-			return false;
+			return bad_option(opt);
 	}
 	if (argc - optind != 1)
 		return false;

@@ -112,6 +112,33 @@ def test_mount_refuses_bad_options(volume, tmp_path):
         refused(adm("mount", volume, tmp_path, "-o", options), 2)
 
 
+@pytest.mark.parametrize("value", ["0", "-5", "3601", "20x", "x", "", " 5", "+5", "4294968", "18446744073709551617"])
+def test_timeout_refuses_what_is_no_time(value):
+    """20x, or a number that overflows milliseconds, is not taken for another."""
+    refused(adm("--timeout", value, "help"), 2, f"--timeout {value}", "1 to 3600")
+
+
+def test_numbers_are_checked():
+    refused(adm("handoff", "prepare", "--pid", "12x", "--to", "n2"), 2, "--pid 12x")
+    refused(adm("handoff", "prepare", "--pid", "4294967297", "--to", "n2"), 2, "--pid 4294967297", str(2**31 - 1))
+    for inode in ("-1", "12x", "18446744073709551616", "0"):
+        refused(adm("lock", "list", "v", "--inode", inode), 2, f"--inode {inode}")
+    for lun in ("iscsi://h/iqn.x/-1", "iscsi://h/iqn.x/16384", "iscsi://h:0/iqn.x/1", "iscsi://h:x/iqn.x/1"):
+        refused(adm("volume", "info", lun), 2, "number")
+
+
+def test_configuration_names_a_bad_value(tmp_path):
+    """csvlockd does not start with a figure that it would have to guess at."""
+    config = tmp_path / "csvfs.conf"
+    for value in ("5s", "-1", "60001", "18446744073709551617"):
+        config.write_text(f"[timeouts]\nreattach_ms = {value}\n")
+        done = subprocess.run([CSVADM.with_name("csvlockd"), "--foreground", "--config", config], check=False,
+                              capture_output=True, text=True, timeout=30,
+                              env={**os.environ, "CSV_RUN_DIR": str(tmp_path / "run")})
+        assert done.returncode == 2, done.stderr
+        assert f"reattach_ms = {value}" in done.stderr and "0 to 60000" in done.stderr
+
+
 def test_mount_without_csvlockd(image, tmp_path):
     assert adm("format", image, "--name", "v", "--cluster", "c", "--slots", 2, "--journal", "1M").returncode == 0
     refused(adm("mount", image, tmp_path, "-o", "lock=cpg"), 5, "csvlockd")

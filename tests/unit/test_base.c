@@ -15,6 +15,7 @@
 #include "lib/crc32c.h"
 #include "lib/env.h"
 #include "lib/log.h"
+#include "lib/number.h"
 
 static void test_err_list(void **state)
 {
@@ -126,12 +127,31 @@ static void test_log_ring(void **state)
 	unlink(path);
 }
 
+static void test_number(void **state)
+{
+	static const char *const bad[] = { "", "x", "1x", "x1", " 1", "1 ", "+1", "-1", "0x10", "1.0", "4", "101" };
+	uint64_t v = 7;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(csv_number(bad[i], 5, 100, &v));
+	assert_false(csv_number("18446744073709551616", 0, UINT64_MAX, &v));
+	assert_false(csv_number("99999999999999999999999", 0, UINT64_MAX, &v));
+	assert_int_equal(v, 7);
+	assert_true(csv_number("5", 5, 100, &v));
+	assert_int_equal(v, 5);
+	assert_true(csv_number("0100", 5, 100, &v));
+	assert_int_equal(v, 100);
+	assert_true(csv_number("18446744073709551615", 0, UINT64_MAX, &v));
+	assert_true(v == UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_err_list),    cmocka_unit_test(test_why_keeps_first),
 		cmocka_unit_test(test_crc_vectors), cmocka_unit_test(test_crc_pieces),
 		cmocka_unit_test(test_env),	    cmocka_unit_test(test_log_ring),
+		cmocka_unit_test(test_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/number.h"
 #include "migrate/source/request.h"
 #include "tools/csvadm.h"
 
@@ -15,7 +16,7 @@ static int patience(const struct csv_call *c)
 	return c->timeout_ms > DECIDE_MS ? c->timeout_ms : DECIDE_MS;
 }
 
-static bool parse_prepare(struct csv_call *c, struct csv_prepare *p)
+static enum csv_err parse_prepare(struct csv_call *c, struct csv_prepare *p)
 {
 	static const struct option longs[] = {
 		{ "vm", required_argument, NULL, 'v' },
@@ -26,13 +27,16 @@ static bool parse_prepare(struct csv_call *c, struct csv_prepare *p)
 		{ "uri", required_argument, NULL, 'u' },
 		{ 0 },
 	};
+	uint64_t pid;
 	int opt;
 
 	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
 		if (opt == 'v' && csv_name_ok(optarg, CSV_VMNAME_MAX))
 			p->vm = optarg;
-		else if (opt == 'p' && strspn(optarg, "0123456789") == strlen(optarg) && *optarg)
-			p->pid = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (opt == 'p' && csv_number(optarg, 1, INT32_MAX, &pid))
+			p->pid = (uint32_t)pid;
+		else if (opt == 'p')
+			return csv_usage(c, "--pid %.40s: not a process number from 1 to %d", optarg, INT32_MAX);
 		else if (opt == 't' && csv_name_ok(optarg, CSV_NODENAME_MAX))
 			p->to = optarg;
 		else if (opt == 'd')
@@ -42,11 +46,13 @@ static bool parse_prepare(struct csv_call *c, struct csv_prepare *p)
 		else if (opt == 'u')
 			p->uri = optarg;
 		else
-			return false;
+			return csv_usage(c, "unknown option, or an option without its value");
 	}
 	p->paths = c->argv + optind;
 	p->npaths = c->argc - optind;
-	return p->to && (p->vm != NULL) + (p->pid != 0) + (p->npaths > 0) == 1;
+	if (!p->to || (p->vm != NULL) + (p->pid != 0) + (p->npaths > 0) != 1)
+		return csv_usage(c, "a node and one of VM, process, files are needed");
+	return CSV_OK;
 }
 
 enum csv_err csv_cmd_handoff_prepare(struct csv_call *c)
@@ -54,10 +60,10 @@ enum csv_err csv_cmd_handoff_prepare(struct csv_call *c)
 	struct csv_request_answer a = { 0 };
 	struct csv_prepare p = { 0 };
 	struct csv_client *cl;
-	enum csv_err err;
+	enum csv_err err = parse_prepare(c, &p);
 
-	if (!parse_prepare(c, &p))
-		return csv_usage(c, "a node and one of VM, process, files are needed");
+	if (err)
+		return err;
 	err = csv_lockd(c, &cl, NULL);
 	if (err)
 		return err;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/number.h"
 #include "tools/csvadm.h"
 
 static json_t *resource(json_t *locks, const struct csv_msg_lock *l)
@@ -47,19 +48,17 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c)
 {
 	static const struct option longs[] = { { "inode", required_argument, NULL, 'i' }, { 0 } };
 	struct csv_msg req = { .type = CSV_MSG_LOCK_LIST };
-	unsigned long long inode = 0;
+	uint64_t inode = 0;
 	struct csv_client *cl;
 	json_t *locks;
 	enum csv_err err;
-	char *end;
 	int opt;
 
 	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
 		if (opt != 'i')
 			return csv_usage(c, "unknown option, or an option without its value");
-		inode = strtoull(optarg, &end, 10);
-		if (!*optarg || *end)
-			return csv_usage(c, "--inode %s: not a number", optarg);
+		if (!csv_number(optarg, 1, UINT64_MAX, &inode))
+			return csv_usage(c, "--inode %.40s: not the number of an inode, from 1 to 2^64 - 1", optarg);
 	}
 	if (c->argc - optind != 1)
 		return csv_usage(c, "a volume is needed");
