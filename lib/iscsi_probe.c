@@ -22,6 +22,11 @@ static struct scsi_task *issue_inquiry(struct iscsi_dev *d, iscsi_command_cb cb,
 	return iscsi_inquiry_task(d->ctx, d->name.lun, 0, 0, 96, cb, arg);
 }
 
+static struct scsi_task *issue_identification(struct iscsi_dev *d, iscsi_command_cb cb, void *arg)
+{
+	return iscsi_inquiry_task(d->ctx, d->name.lun, 1, SCSI_INQUIRY_PAGECODE_DEVICE_IDENTIFICATION, 255, cb, arg);
+}
+
 static struct scsi_task *issue_block_limits(struct iscsi_dev *d, iscsi_command_cb cb, void *arg)
 {
 	return iscsi_inquiry_task(d->ctx, d->name.lun, 1, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS, 255, cb, arg);
@@ -76,6 +81,27 @@ static enum csv_err capacity(struct iscsi_dev *d, uint64_t *size, uint32_t *bloc
 	return err;
 }
 
+/*
+ * Vendor and product of a LUN are the administrator's to set at tgtd, and are set; its T10 designator begins as its own
+ * programmer left it (SPC-4 7.8.6.4).
+ */
+static enum csv_err is_tgtd(struct iscsi_dev *d, bool *yes)
+{
+	struct scsi_inquiry_device_identification *id;
+	struct iscsi_call call;
+	enum csv_err err = ask(d, issue_identification, &call);
+
+	*yes = false;
+	if (err != CSV_OK)
+		return err == CSV_UNREACH ? err : CSV_OK; /* a target without that page */
+	id = scsi_datain_unmarshall(call.task);
+	for (struct scsi_inquiry_device_designator *p = id ? id->designators : NULL; p; p = p->next)
+		*yes |= p->designator_type == SCSI_DESIGNATOR_TYPE_T10_VENDORT_ID && p->designator_length >= 8 &&
+			!memcmp(p->designator, "IET     ", 8);
+	csv_iscsi_call_free(&call);
+	return CSV_OK;
+}
+
 /* SPC-4 6.6.2: peripheral qualifier and device type. */
 static enum csv_err is_disk(struct iscsi_dev *d, struct csv_why *why)
 {
@@ -92,9 +118,9 @@ static enum csv_err is_disk(struct iscsi_dev *d, struct csv_why *why)
 	else if (inq->device_type != SCSI_INQUIRY_PERIPHERAL_DEVICE_TYPE_DIRECT_ACCESS)
 		err = csv_fail(why, CSV_INVAL, "check the LUN's number", "LUN %d on %.100s is no disk", d->name.lun,
 			       d->name.target);
-	d->tgtd = err == CSV_OK && !memcmp(inq->vendor_identification, "IET", 3) &&
-		  !memcmp(inq->product_identification, "VIRTUAL-DISK", 12);
 	csv_iscsi_call_free(&call);
+	if (err == CSV_OK)
+		err = is_tgtd(d, &d->tgtd);
 	return err;
 }
 
