@@ -8,6 +8,8 @@
 
 #include "tools/csvadm.h"
 
+#define FSCK_USAGE 16 /* fsck(8) */
+
 /* mount(8): 1 wrong use, 32 mount failure, 2 system error. */
 static int mount_code(int code)
 {
@@ -57,14 +59,39 @@ static int as(const char *verb, int argc, char **argv)
 	return code;
 }
 
-/* fsck(8) passes -a, -p, -y, -n and such ahead of the device: a read-only check ignores them. */
+/* One option word of fsck.csvfs, maybe of several letters: 0, or the exit code with a line on standard error. */
+static int fsck_option(const char *word)
+{
+	for (const char *p = word + 1; *p; p++) {
+		if (*p == 'C')
+			return 0; /* the number of a descriptor for a progress bar follows */
+		if (strchr("apnfv", *p))
+			continue;
+		if (strchr("yr", *p))
+			fprintf(stderr,
+				"fsck.csvfs: -%c: there is no repair yet, only a check; use -n, or -p at boot\n", *p);
+		else
+			fprintf(stderr, "fsck.csvfs: unknown option -%c; use -n, -a, -p, -f, -v\n", *p);
+		return FSCK_USAGE;
+	}
+	return 0;
+}
+
+/*
+ * fsck(8) passes its options ahead of the device.  The check is read-only and always of everything: -n, -f and -v ask
+ * for no more, and -a or -p, at boot, get a check whose exit code stops the boot if errors are left.
+ */
 static int as_fsck(int argc, char **argv)
 {
-	int n = 1;
+	int n = 1, code = 0;
 
 	for (int i = 1; i < argc; i++) {
-		if (*argv[i] != '-' || argv[i][1] == '-')
+		if (*argv[i] == '-' && argv[i][1] != '-' && argv[i][1])
+			code = fsck_option(argv[i]);
+		else
 			argv[n++] = argv[i];
+		if (code)
+			return code;
 	}
 	return as("check", n, argv);
 }

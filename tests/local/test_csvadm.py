@@ -235,6 +235,11 @@ def test_other_names(image, tmp_path):
         (tmp_path / name).symlink_to(CSVADM)
     made = subprocess.run([tmp_path / "mkfs.csvfs", image, "--name", "v", "--journal", "1M", "--slots", "2"], check=False)
     assert made.returncode == 0
-    assert subprocess.run([tmp_path / "fsck.csvfs", "-a", image], check=False).returncode == 0
+    for option in ("-a", "-p", "-n", "-fn", "-C0"):
+        assert subprocess.run([tmp_path / "fsck.csvfs", option, image], check=False).returncode == 0
+    for option, said in (("-y", "no repair"), ("-r", "no repair"), ("-fy", "no repair"), ("-x", "-x")):
+        asked = subprocess.run([tmp_path / "fsck.csvfs", option, image], check=False, capture_output=True, text=True)
+        assert asked.returncode == 16 and asked.stdout == ""
+        assert asked.stderr.count("\n") == 1 and said in asked.stderr
     wrong = subprocess.run([tmp_path / "mount.csvfs", image], check=False, stderr=subprocess.PIPE)
     assert wrong.returncode == 1
