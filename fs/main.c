@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fs/opts.h"
+#include "lib/farewell.h"
 #include "lib/log.h"
 
 #define DEFAULT_LOG "/var/log/csvfs.log"
@@ -153,6 +154,14 @@ static enum csv_err serve(struct csv_mount *m, struct signals *s, bool backgroun
 	return err;
 }
 
+static void say_farewell(const struct csv_mount *m, enum csv_err err)
+{
+	struct csv_farewell f = { .err = err, .slot = m->slot, .incarnation = m->incarnation };
+
+	snprintf(f.volume, sizeof(f.volume), "%s", m->sb.name);
+	csv_farewell_send(&f);
+}
+
 static int run(const struct csv_mount_opts *opts, struct signals *s)
 {
 	static struct csv_mount m;
@@ -175,6 +184,7 @@ static int run(const struct csv_mount_opts *opts, struct signals *s)
 	}
 	err = serve(&m, s, !opts->foreground);
 	closed = csv_mount_close(&m);
+	say_farewell(&m, err == CSV_OK ? closed : err);
 	csv_info("volume %s unmounted%s", m.sb.name, closed == CSV_OK ? "" : ", not cleanly");
 	return csv_err_exit(err == CSV_OK ? closed : err);
 }

@@ -158,6 +158,8 @@ enum csv_err csv_mount_close(struct csv_mount *m)
 	err = close_core(m);
 	if (m->kind->left)
 		m->kind->left(m, err == CSV_OK);
+	if (err == CSV_OK && m->unclean)
+		err = CSV_IO;
 	csv_ranges_free(m->ranges); /* nobody answers, nobody withdraws any more */
 	m->ranges = NULL;
 	csv_bdev_close(m->dev);

@@ -69,7 +69,10 @@ struct csv_mount_kind {
 	 * succeeded, also if a later step of the mount failed.
 	 */
 	void (*leaving)(struct csv_mount *m);
-	/* m->fs is closed; `clean`: its journal is empty. The slot is marked clean only then. */
+	/*
+	 * m->fs is closed; `clean`: its journal is empty. The slot is marked clean only then; m->unclean says that it
+	 * could not be.
+	 */
 	void (*left)(struct csv_mount *m, bool clean);
 	/* Who decides byte-range locks; NULL: we do. */
 	void (*ranges)(struct csv_mount *m, struct csv_ranges_cfg *cfg);
@@ -116,6 +119,7 @@ struct csv_mount {
 	void *kind_data;
 
 	uint32_t slot, incarnation, nodeid;
+	bool unclean;
 	struct csv_engine *engine;
 
 	struct csv_fs fs; /* valid while fs_open */

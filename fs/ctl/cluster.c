@@ -421,14 +421,17 @@ static void mark_clean(struct csv_mount *m)
 
 	if (err || s.state != CSV_SLOT_LIVE || s.incarnation != m->incarnation) {
 		csv_warn("slot %u is not ours any more", m->slot);
+		m->unclean = true;
 		return;
 	}
 	s.state = CSV_SLOT_CLEAN;
 	err = csv_slot_write(m->dev, &m->sb, &s);
 	if (!err)
 		err = m->dev->ops->pr_reserve(m->dev, key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
-	if (err)
+	if (err) {
 		csv_warn("slot %u cannot be left cleanly: %s", m->slot, csv_err_text(err));
+		m->unclean = true;
+	}
 }
 
 static void left(struct csv_mount *m, bool clean)

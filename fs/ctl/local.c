@@ -132,8 +132,10 @@ static void left(struct csv_mount *m, bool clean)
 	if (csv_slot_read(m->dev, &m->sb, m->slot, &s, NULL) != CSV_OK || s.incarnation != m->incarnation)
 		return;
 	s.state = CSV_SLOT_CLEAN;
-	if (csv_slot_write(m->dev, &m->sb, &s) != CSV_OK)
+	if (csv_slot_write(m->dev, &m->sb, &s) != CSV_OK) {
 		csv_warn("slot %u cannot be marked clean; the next mount will replay an empty journal", m->slot);
+		m->unclean = true;
+	}
 }
 
 const struct csv_mount_kind csv_mount_local = {

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mounting, refusing, dying, coming back."""
+import json
 import os
 import random
+import signal
 import subprocess
 import time
 
@@ -161,3 +163,54 @@ for t in threads:
 for t in threads:
     t.join()
 """
+
+
+def csvadm_mount(volume, *options):
+    """csvadm mount, its line of result and what it says on standard error; csvfs is in the background."""
+    opts = ",".join(("lock=local", f"log={volume.log}", *options))
+    return volume.csvadm("--json", "mount", volume.image, volume.mnt, "-o", opts, check=False)
+
+
+def test_umount_tells_whose_life_has_ended(volume):
+    mounted = json.loads(csvadm_mount(volume).stdout)
+    left = json.loads(volume.csvadm("--json", "umount", volume.mnt).stdout)
+    for key in ("volume", "slot", "incarnation", "mount"):
+        assert left[key] == mounted[key]
+    assert left["schema"] == 1 and left["volume"] == "test"
+    volume.check()
+
+
+def test_umount_tells_that_the_volume_was_not_left_clean(volume):
+    """The LUN takes no more writes: what the last transaction changed cannot come home."""
+    store = volume.dir / "store"
+    store.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", store], check=True)
+    try:
+        volume.image = store / "lun"
+        subprocess.run(["truncate", "-s", "1G", volume.image], check=True)
+        volume.csvadm("format", volume.image, "--name", "test", "--slots", "2", "--journal", "16M")
+        assert csvadm_mount(volume).returncode == 0
+        with open(store / "filler", "wb", buffering=0) as filler, pytest.raises(OSError):
+            while True:
+                filler.write(bytes(1 << 16))
+        with pytest.raises(OSError):
+            for n in range(1000):
+                (volume.mnt / f"f{n}").write_bytes(b"x")
+                os.sync()
+        done = volume.csvadm("umount", volume.mnt, check=False)
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "clean" in done.stderr and "journal" in done.stderr
+        assert not os.path.ismount(volume.mnt)
+    finally:
+        subprocess.run(["umount", "-l", volume.mnt], check=False, capture_output=True)
+        subprocess.run(["umount", "-l", store], check=True)
+
+
+def test_umount_of_a_dead_mount(volume):
+    """Its csvfs was killed before: the mount point goes, and nobody claims that the volume is clean."""
+    volume.mount()
+    volume.proc.send_signal(signal.SIGKILL)
+    volume.wait_end()
+    done = volume.csvadm("--json", "umount", volume.mnt)
+    assert "dead" in done.stderr and json.loads(done.stdout)["incarnation"] is None
+    assert not os.path.ismount(volume.mnt)

@@ -2,18 +2,21 @@
 /* Errors, CRC32C, clock and random numbers, log. */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "csv/err.h"
 #include "lib/crc32c.h"
 #include "lib/env.h"
+#include "lib/farewell.h"
 #include "lib/log.h"
 #include "lib/number.h"
 
@@ -145,13 +148,53 @@ static void test_number(void **state)
 	assert_true(v == UINT64_MAX);
 }
 
+/* A child that stops until it is told to go on, then says it, `again` times. */
+static pid_t speaker(const struct csv_farewell *f, unsigned again)
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		raise(SIGSTOP);
+		while (again-- > 0)
+			csv_farewell_send(f);
+		_exit(0);
+	}
+	waitpid(child, NULL, WUNTRACED);
+	return child;
+}
+
+static void let_speak(pid_t child)
+{
+	kill(child, SIGCONT);
+	waitpid(child, NULL, 0);
+}
+
+/* What a process says as it ends reaches who listens for it; nobody else's word is taken for it. */
+static void test_farewell(void **state)
+{
+	struct csv_farewell said = { .err = CSV_IO, .slot = 3, .incarnation = 9, .volume = "v" }, heard;
+	pid_t child = speaker(&said, 2);
+	int fd = csv_farewell_listen(child);
+
+	assert_true(fd >= 0);
+	assert_int_equal(csv_farewell_listen(child), -1);
+	assert_false(csv_farewell_read(fd, child, &heard));
+	let_speak(child);
+	assert_true(csv_farewell_read(fd, child, &heard));
+	assert_memory_equal(&heard, &said, sizeof(said));
+	assert_false(csv_farewell_read(fd, getpid(), &heard)); /* the second one, of another process */
+	close(fd);
+	let_speak(speaker(&said, 1)); /* nobody listens */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_err_list),    cmocka_unit_test(test_why_keeps_first),
 		cmocka_unit_test(test_crc_vectors), cmocka_unit_test(test_crc_pieces),
 		cmocka_unit_test(test_env),	    cmocka_unit_test(test_log_ring),
-		cmocka_unit_test(test_number),
+		cmocka_unit_test(test_number),	    cmocka_unit_test(test_farewell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/farewell.h"
 #include "lib/mountfile.h"
 #include "tools/csvadm.h"
 
@@ -135,27 +136,72 @@ static bool serves(const char *pid, const char *dir)
 	return false;
 }
 
-/* A descriptor of the csvfs that serves the directory, to see its end; -1 if none is found. */
-static int pidfd_of_mount(const char *dir)
+/* The csvfs that serves the directory; 0 if none is found. */
+static pid_t pid_of_mount(const char *dir)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
-	int fd = -1;
+	pid_t pid = 0;
 
-	while (proc && fd < 0 && (e = readdir(proc))) {
+	while (proc && !pid && (e = readdir(proc))) {
 		if (isdigit((unsigned char)*e->d_name) && serves(e->d_name, dir))
-			fd = (int)syscall(SYS_pidfd_open, atoi(e->d_name), 0);
+			pid = atoi(e->d_name);
 	}
 	if (proc)
 		closedir(proc);
-	return fd;
+	return pid;
+}
+
+/* How csvfs ended. What was over before, and is known, is a warning: there is nothing left to be done here. */
+static enum csv_err tell(struct csv_call *c, const struct place *p, const struct csv_farewell *f)
+{
+	if (f->err == CSV_FENCED)
+		csv_warning(c, "the volume was fenced on this node; its slot is recovered by another");
+	else if (f->err)
+		return csv_fail(&c->why, CSV_IO,
+				"see csvfs's log; the next mount, or another node, replays the journal",
+				"%s is unmounted, but csvfs could not leave volume %s clean", p->dir, f->volume);
+	c->result = json_object();
+	csv_out_str(c->result, "volume", f->volume);
+	csv_out_str(c->result, "mount", p->dir);
+	csv_out_u64(c->result, "slot", f->slot);
+	csv_out_u64(c->result, "incarnation", f->incarnation);
+	return CSV_OK;
+}
+
+/* A mount point without its csvfs: nobody can say what was mounted there. */
+static void tell_dead(struct csv_call *c, const struct place *p)
+{
+	csv_warning(c, "its csvfs was dead; the next mount, or another node, replays its journal");
+	c->result = json_object();
+	csv_out_str(c->result, "volume", NULL);
+	csv_out_str(c->result, "mount", p->dir);
+	json_object_set_new(c->result, "slot", json_null());
+	json_object_set_new(c->result, "incarnation", json_null());
+}
+
+/* Everybody has closed the mount, or will: csvfs ends when the last of them has. */
+static enum csv_err wait_end(struct csv_call *c, const struct place *p, pid_t pid, int pidfd, int ear)
+{
+	struct pollfd pf = { .fd = pidfd, .events = POLLIN };
+	struct csv_farewell f;
+
+	if (poll(&pf, 1, c->timeout_ms) == 0)
+		return csv_fail(&c->why, CSV_TIMEOUT, "see its log", "csvfs has not ended after %d s",
+				c->timeout_ms / 1000);
+	if (ear < 0 || !csv_farewell_read(ear, pid, &f))
+		return csv_fail(&c->why, CSV_IO,
+				"see csvfs's log; the next mount, or another node, replays the journal",
+				"%s is unmounted, but csvfs ended without a word", p->dir);
+	return tell(c, p, &f);
 }
 
 enum csv_err csv_cmd_umount(struct csv_call *c)
 {
 	struct place p = { 0 };
-	struct pollfd pf = { .fd = -1, .events = POLLIN };
+	int pidfd = -1, ear = -1;
 	enum csv_err err;
+	pid_t pid;
 
 	if (c->argc != 2)
 		return csv_usage(c, "a directory or a volume is needed");
@@ -164,12 +210,19 @@ enum csv_err csv_cmd_umount(struct csv_call *c)
 	err = locate(c, &p);
 	if (err)
 		return err;
-	pf.fd = p.dead ? -1 : pidfd_of_mount(p.dir);
+	pid = p.dead ? 0 : pid_of_mount(p.dir);
+	if (pid) {
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		ear = csv_farewell_listen(pid);
+	}
 	err = unmount(c, &p);
-	if (!err && pf.fd >= 0 && poll(&pf, 1, c->timeout_ms) == 0)
-		err = csv_fail(&c->why, CSV_TIMEOUT, "see its log", "csvfs has not ended after %d s",
-			       c->timeout_ms / 1000);
-	if (pf.fd >= 0)
-		close(pf.fd);
+	if (!err && pidfd >= 0)
+		err = wait_end(c, &p, pid, pidfd, ear);
+	else if (!err)
+		tell_dead(c, &p);
+	if (pidfd >= 0)
+		close(pidfd);
+	if (ear >= 0)
+		close(ear);
 	return err;
 }
