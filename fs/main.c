@@ -2,7 +2,8 @@
 /*
  * csvfs LUN DIR: serves one volume.  Goes to the background unless told not to; whoever
  * started it waits until the mount is up or has failed, and is told in one line through
- * CSV_READY_FD (a pipe): "ok SLOT INCARNATION VOLUME", or "error NAME<tab>why<tab>what to do".
+ * CSV_READY_FD (a pipe): "ok SLOT INCARNATION VOLUME<tab>warning" (the warning mostly empty), or
+ * "error NAME<tab>why<tab>what to do".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,13 +33,15 @@ static void tell(enum csv_err err, const struct csv_mount *m, const struct csv_w
 
 	if (ready_fd >= 0) {
 		if (err == CSV_OK)
-			dprintf(ready_fd, "ok %u %u %s\n", m->slot, m->incarnation, m->sb.name);
+			dprintf(ready_fd, "ok %u %u %s\t%s\n", m->slot, m->incarnation, m->sb.name, m->warning);
 		else
 			dprintf(ready_fd, "error %s\t%s\t%s\n", csv_err_name(err), why->text, why->hint);
 		close(ready_fd);
 		ready_fd = -1;
 	} else if (err != CSV_OK) {
 		fprintf(stderr, "csvfs: %s%s%s\n", why->text, why->hint[0] ? "; " : "", why->hint);
+	} else if (*m->warning) {
+		fprintf(stderr, "csvfs: warning: %s\n", m->warning);
 	}
 	if (parent_fd >= 0) {
 		if (write(parent_fd, &code, 1) != 1)

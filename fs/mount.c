@@ -2,6 +2,7 @@
 /* A mount, up and down, in the order of fs/mount.h. */
 #include "fs/mount.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +50,22 @@ static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
 	return CSV_OK;
 }
 
+/* All that can be said against the volume is said before the first byte is written, or another node fenced. */
+static enum csv_err check_super(struct csv_mount *m, struct csv_why *why)
+{
+	enum csv_err err = csv_super_read(m->dev, &m->sb, why);
+
+	if (err != CSV_OK)
+		return err;
+	if (m->sb.copy_used > 0) {
+		snprintf(m->warning, sizeof(m->warning),
+			 "the first superblock is damaged, copy %u was used; run csvadm check", m->sb.copy_used);
+		csv_warn("the primary superblock is damaged (%s), copy %u is used", why->text, m->sb.copy_used);
+	}
+	csv_why_init(why);
+	return m->opts.readonly ? CSV_OK : csv_super_writable(&m->sb, why);
+}
+
 static enum csv_err open_device(struct csv_mount *m, struct csv_why *why)
 {
 	unsigned flags = CSV_BDEV_EXCLUSIVE | (m->opts.readonly ? CSV_BDEV_RDONLY : 0);
@@ -56,13 +73,9 @@ static enum csv_err open_device(struct csv_mount *m, struct csv_why *why)
 
 	if (err != CSV_OK)
 		return err;
-	err = csv_super_read(m->dev, &m->sb, why);
-	if (err == CSV_OK && m->sb.copy_used > 0)
-		csv_warn("the primary superblock is damaged (%s), copy %u is used", why->text, m->sb.copy_used);
-	if (err == CSV_OK) {
-		csv_why_init(why);
+	err = check_super(m, why);
+	if (err == CSV_OK)
 		err = choose_kind(m, why);
-	}
 	if (err != CSV_OK) {
 		csv_bdev_close(m->dev);
 		m->dev = NULL;

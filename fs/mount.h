@@ -112,6 +112,7 @@ struct csv_health {
 
 struct csv_mount {
 	struct csv_mount_opts opts;
+	char warning[160]; /* for who mounts; empty: none */
 	struct csv_env *env;
 	struct csv_bdev *dev;
 	struct csv_super sb;

@@ -24,14 +24,13 @@ static enum csv_err meta_init(struct csv_fs *fs)
 
 static enum csv_err open_checked(struct csv_fs *fs, struct csv_why *why)
 {
-	uint64_t unknown = fs->sb.features_rocompat & ~CSV_FEATURES_ROCOMPAT_KNOWN;
+	enum csv_err err;
 
 	if (fs->readonly)
 		return CSV_OK;
-	if (unknown)
-		return csv_fail(why, CSV_FEATURE, "mount read-only, or use a newer csvfs",
-				"volume has unknown feature rocompat-%d (unknown bits 0x%llx)",
-				__builtin_ctzll(unknown), (unsigned long long)unknown);
+	err = csv_super_writable(&fs->sb, why);
+	if (err != CSV_OK)
+		return err;
 	if (fs->slot >= fs->sb.slots)
 		return csv_fail(why, CSV_INVAL, "", "volume has %u slots, none with number %u", fs->sb.slots, fs->slot);
 	return CSV_OK;

@@ -169,6 +169,34 @@ enum csv_err csv_super_read(struct csv_bdev *dev, struct csv_super *sb, struct c
 	return err == CSV_OK ? CSV_OK : first;
 }
 
+enum csv_err csv_super_writable(const struct csv_super *sb, struct csv_why *why)
+{
+	uint64_t unknown = sb->features_rocompat & ~CSV_FEATURES_ROCOMPAT_KNOWN;
+
+	if (!unknown)
+		return CSV_OK;
+	return csv_fail(why, CSV_FEATURE, "mount read-only, or use a newer csvfs",
+			"volume has unknown feature rocompat-%d (unknown bits 0x%llx)", __builtin_ctzll(unknown),
+			(unsigned long long)unknown);
+}
+
+static void name_bits(const char *kind, uint64_t bits, void (*fn)(void *arg, const char *name), void *arg)
+{
+	char name[32];
+
+	for (; bits; bits &= bits - 1) {
+		snprintf(name, sizeof(name), "%s-%d", kind, __builtin_ctzll(bits));
+		fn(arg, name);
+	}
+}
+
+void csv_super_features(const struct csv_super *sb, void (*fn)(void *arg, const char *name), void *arg)
+{
+	name_bits("compat", sb->features_compat, fn, arg);
+	name_bits("rocompat", sb->features_rocompat, fn, arg);
+	name_bits("incompat", sb->features_incompat, fn, arg);
+}
+
 enum csv_err csv_super_write(struct csv_bdev *dev, struct csv_super *sb)
 {
 	struct csv_disk_super *d = aligned_alloc(CSV_BLOCK_SIZE, CSV_BLOCK_SIZE);

@@ -12,6 +12,10 @@
  * Errors: NOTCSV (no copy has our magic), FEATURE (names the bits), DAMAGED, CHECKSUM, IO.
  */
 enum csv_err csv_super_read(struct csv_bdev *dev, struct csv_super *sb, struct csv_why *why);
+/* FEATURE: has features that a csvfs which does not know them may read past, but not write. */
+enum csv_err csv_super_writable(const struct csv_super *sb, struct csv_why *why);
+/* Calls fn with the name of each feature that is set: its kind and bit, as refusals name it; no bit has a better name yet. */
+void csv_super_features(const struct csv_super *sb, void (*fn)(void *arg, const char *name), void *arg);
 /* Writes all copies, each followed by a flush, primary last. */
 enum csv_err csv_super_write(struct csv_bdev *dev, struct csv_super *sb);
 

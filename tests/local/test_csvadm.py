@@ -144,20 +144,35 @@ def test_mount_without_csvlockd(image, tmp_path):
     refused(adm("mount", image, tmp_path, "-o", "lock=cpg"), 5, "csvlockd")
 
 
-def test_an_unknown_feature_is_named(volume):
+FEATURES = {"compat": 64 + 8, "rocompat": 64 + 16, "incompat": 64 + 24}  # where in a superblock (docs/FORMAT.md)
+
+
+def set_feature(volume, kind, bit):
     """The bit is set in every copy, with good checksums."""
-    size = volume.stat().st_size
+    size, at = volume.stat().st_size, FEATURES[kind]
     for block in (*SUPER_BLOCKS, size // BLOCK - 1):
         with open(volume, "r+b") as file:
             file.seek(block * BLOCK)
             data = bytearray(file.read(BLOCK))
             assert data[:4] == b"CSVS"
-            data[64 + 24:64 + 32] = (1 << 40).to_bytes(8, "little")
+            data[at:at + 8] = (1 << bit).to_bytes(8, "little")
             data[4:8] = bytes(4)
             data[4:8] = _crc32c(bytes(data)).to_bytes(4, "little")
             file.seek(block * BLOCK)
             file.write(data)
-    refused(adm("volume", "info", volume), 9, "feature")
+
+
+def test_an_unknown_feature_is_named(volume):
+    set_feature(volume, "incompat", 40)
+    refused(adm("volume", "info", volume), 9, "feature", "incompat-40")
+
+
+def test_features_that_are_set_are_listed(volume):
+    assert json.loads(adm("--json", "volume", "info", volume).stdout)["features"] == []
+    set_feature(volume, "compat", 3)
+    set_feature(volume, "rocompat", 41)
+    info = json.loads(adm("--json", "volume", "info", volume).stdout)
+    assert info["features"] == ["compat-3", "rocompat-41"]
 
 
 def _crc32c(data):

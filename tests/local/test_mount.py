@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mounting, refusing, dying, coming back."""
+import hashlib
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import subprocess
 import time
 
 import pytest
+
+from test_csvadm import set_feature
 
 
 def test_second_mount_is_refused(volume):
@@ -214,3 +217,58 @@ def test_umount_of_a_dead_mount(volume):
     done = volume.csvadm("--json", "umount", volume.mnt)
     assert "dead" in done.stderr and json.loads(done.stdout)["incarnation"] is None
     assert not os.path.ismount(volume.mnt)
+
+
+def test_mount_tells_of_a_damaged_superblock(volume):
+    with open(volume.image, "r+b") as file:
+        file.write(b"\xff" * 512)
+    done = csvadm_mount(volume)
+    assert done.returncode == 0 and json.loads(done.stdout)["volume"] == "test"
+    assert "copy 1 was used" in done.stderr and done.stderr.count("\n") == 1
+    volume.csvadm("umount", volume.mnt)
+
+
+@pytest.mark.parametrize("kind", ["incompat", "rocompat"])
+def test_mount_changes_nothing_of_what_it_does_not_know(volume, kind):
+    """Not even the slot and the journal that a mount would have to recover first."""
+    volume.mount()
+    fd = os.open(volume.mnt / "f", os.O_CREAT | os.O_RDWR)
+    os.fsync(fd)
+    volume.kill()
+    with pytest.raises(OSError):
+        os.close(fd)
+    set_feature(volume.image, kind, 40)
+    before = digest(volume.image)
+    done = csvadm_mount(volume)
+    assert done.returncode == 9 and f"{kind}-40" in done.stderr
+    assert digest(volume.image) == before
+
+
+def digest(path):
+    """Of a sparse file's data, holes skipped."""
+    made, at = hashlib.sha256(), 0
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return made.hexdigest()
+            end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            made.update(f"{at} {end}".encode())
+            while at < end:
+                data = os.pread(file.fileno(), min(1 << 20, end - at), at)
+                made.update(data)
+                at += len(data)
+
+
+def test_a_volume_for_readers_only_can_be_read(volume):
+    """An unknown rocompat bit forbids writing alone."""
+    volume.mount()
+    (volume.mnt / "f").write_bytes(b"to be read")
+    volume.umount()
+    set_feature(volume.image, "rocompat", 40)
+    before = digest(volume.image)
+    volume.mount("ro")
+    assert (volume.mnt / "f").read_bytes() == b"to be read"
+    volume.umount()
+    assert digest(volume.image) == before

@@ -86,12 +86,12 @@ static enum csv_err err_by_name(const char *name)
 	return CSV_INTERNAL;
 }
 
-/* "ok SLOT INCARNATION VOLUME" or "error NAME\tWHY\tHINT". */
+/* "ok SLOT INCARNATION VOLUME\tWARNING" or "error NAME\tWHY\tHINT". */
 static enum csv_err digest(struct csv_call *c, char *line, const char *dir)
 {
 	unsigned slot, incarnation;
 	char volume[CSV_VOLNAME_MAX + 1] = "";
-	char *why, *hint;
+	char *why, *hint, *warning;
 
 	if (sscanf(line, "ok %u %u %63s", &slot, &incarnation, volume) >= 2) {
 		c->result = json_object();
@@ -99,6 +99,9 @@ static enum csv_err digest(struct csv_call *c, char *line, const char *dir)
 		csv_out_str(c->result, "mount", dir);
 		csv_out_u64(c->result, "slot", slot);
 		csv_out_u64(c->result, "incarnation", incarnation);
+		warning = strchr(line, '\t');
+		if (warning && warning[1])
+			csv_warning(c, "%s", warning + 1);
 		return CSV_OK;
 	}
 	if (strncmp(line, "error ", 6))

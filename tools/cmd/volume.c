@@ -58,11 +58,16 @@ static json_t *slot_json(const struct csv_slot *s)
 	return o;
 }
 
+static void on_feature(void *arg, const char *name)
+{
+	json_array_append_new(arg, json_string(name));
+}
+
 static enum csv_err describe(struct csv_call *c, struct csv_bdev *dev, const char *lun)
 {
 	struct csv_fs fs = { 0 };
 	uint64_t free_blocks = 0;
-	json_t *slots;
+	json_t *slots, *features;
 	enum csv_err err;
 
 	err = csv_fs_open(&fs, dev, csv_env_system(), true, CSV_SLOT_NONE, 0, &c->why);
@@ -81,7 +86,9 @@ static enum csv_err describe(struct csv_call *c, struct csv_bdev *dev, const cha
 		csv_out_u64(c->result, "free", free_blocks * CSV_BLOCK_SIZE);
 	else
 		json_object_set_new(c->result, "free", json_null());
-	json_object_set_new(c->result, "features", json_array());
+	features = json_array();
+	csv_super_features(&fs.sb, on_feature, features);
+	json_object_set_new(c->result, "features", features);
 	csv_out_u64(c->result, "superblock_copy", fs.sb.copy_used);
 	if (fs.sb.copy_used)
 		csv_warning(c, "the first superblock is damaged, copy %u was used; run csvadm check", fs.sb.copy_used);
