@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "csv/timeouts.h"
 #include "fs/fuse/handle.h"
 #include "fs/handoff.h"
 #include "fs/lock/brl.h"
@@ -43,10 +44,29 @@ static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
 	m->kind = &csv_mount_local;
 	if (!cluster)
 		return CSV_OK;
+	if (m->opts.readonly)
+		return csv_fail(why, CSV_USAGE, "mount it read-write",
+				"a cluster's volume cannot be mounted read-only");
 	if (!m->sb.cluster[0])
 		return csv_fail(why, CSV_INVAL, "mount with lock=local, or format it with --cluster",
 				"volume %s belongs to no cluster", m->sb.name);
 	m->kind = &csv_mount_cluster;
+	return CSV_OK;
+}
+
+/* Options that this device gives no meaning to are refused, not ignored. */
+static enum csv_err check_options(struct csv_mount *m, struct csv_why *why)
+{
+	if (m->opts.path_timeout_ms && !m->dev->ops->set_guard)
+		return csv_fail(why, CSV_USAGE, "leave path_timeout= out", "%s has no path that could be lost",
+				m->opts.lun);
+	if (m->opts.takeover && !m->dev->ops->pr_preempt)
+		return csv_fail(why, CSV_USAGE, "leave takeover out", "%s has no reservations to take over",
+				m->opts.lun);
+	if (m->opts.takeover && m->opts.readonly)
+		return csv_fail(why, CSV_USAGE, "mount it read-write", "a read-only mount takes nothing over");
+	if (!m->opts.path_timeout_ms)
+		m->opts.path_timeout_ms = CSV_PATH_MS;
 	return CSV_OK;
 }
 
@@ -73,7 +93,9 @@ static enum csv_err open_device(struct csv_mount *m, struct csv_why *why)
 
 	if (err != CSV_OK)
 		return err;
-	err = check_super(m, why);
+	err = check_options(m, why);
+	if (err == CSV_OK)
+		err = check_super(m, why);
 	if (err == CSV_OK)
 		err = choose_kind(m, why);
 	if (err != CSV_OK) {

@@ -46,7 +46,9 @@ struct csv_mount_opts {
 	enum csv_mount_lock lock;
 	bool readonly;
 	bool foreground;
-	unsigned path_timeout_ms; /* default 120 s */
+	bool node_given;
+	bool takeover;		  /* keys of others are removed, whoever has them (fs/ctl/keys.h) */
+	unsigned path_timeout_ms; /* 0: not given */
 	const char *run_dir;	  /* of csvlockd; NULL: CSV_RUN_DIR or /run/csvfs */
 	const char *log;	  /* file; NULL: standard error */
 	char given[4096];	  /* all of -o as it was given */
@@ -181,6 +183,13 @@ const char *csv_volume_state_name(enum csv_volume_state state);
  */
 enum csv_err csv_mount_run(struct csv_mount *m, enum csv_err (*body)(struct csv_mount *m, struct csv_op *op, void *arg),
 			   void *arg);
+/*
+ * The LUN's reservation: `key` registered and the type 7 made sure of (F1; fs/ctl/slot.c); the device's way back guarded by
+ * our own slot block (F2), and what its owner does when the path's state changes (fs/ctl/cluster.c).
+ */
+enum csv_err csv_mount_register_key(struct csv_mount *m, uint64_t key, struct csv_why *why);
+void csv_mount_guard(struct csv_mount *m, uint64_t key);
+void csv_mount_path_state(void *arg, enum csv_path_state state, const char *reason);
 /* Takes slot.N of our own slot EX and pins it. */
 enum csv_err csv_mount_pin_slot(struct csv_mount *m);
 

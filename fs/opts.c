@@ -8,7 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "csv/timeouts.h"
+#include "lib/number.h"
+
+#define PATH_TIMEOUT_MAX_S 86400u
+#define OPTIONS "lock=auto|cpg|local, ro, node=NAME, path_timeout=SECONDS, takeover, log=FILE, run_dir=DIR, foreground"
 
 static enum csv_err lock_option(struct csv_mount_opts *o, const char *value, struct csv_why *why)
 {
@@ -26,11 +29,11 @@ static enum csv_err lock_option(struct csv_mount_opts *o, const char *value, str
 
 static enum csv_err seconds_option(struct csv_mount_opts *o, const char *value, struct csv_why *why)
 {
-	char *end;
-	unsigned long s = strtoul(value, &end, 10);
+	uint64_t s;
 
-	if (!*value || *end || s < 1 || s > 86400)
-		return csv_fail(why, CSV_USAGE, "give seconds, 1 to 86400", "path_timeout=%s is no time", value);
+	if (!csv_number(value, 1, PATH_TIMEOUT_MAX_S, &s))
+		return csv_fail(why, CSV_USAGE, "give whole seconds", "path_timeout=%.40s is not a number from 1 to %u",
+				value, PATH_TIMEOUT_MAX_S);
 	o->path_timeout_ms = (unsigned)s * 1000;
 	return CSV_OK;
 }
@@ -61,16 +64,20 @@ static enum csv_err one_option(struct csv_mount_opts *o, char *opt, struct csv_w
 		if (!*value || strlen(value) > CSV_NODENAME_MAX)
 			return csv_fail(why, CSV_USAGE, "at most 63 bytes", "node name is empty or too long");
 		snprintf(o->node, sizeof(o->node), "%s", value);
+		o->node_given = true;
 	} else if (!strcmp(opt, "log") && value) {
 		o->log = value;
 	} else if (!strcmp(opt, "run_dir") && value) {
 		o->run_dir = value;
 	} else if (!strcmp(opt, "ro") && !value) {
 		o->readonly = true;
+	} else if (!strcmp(opt, "takeover") && !value) {
+		o->takeover = !getenv("CSV_REMOUNT"); /* said of one moment, by who mounted it then */
 	} else if (!strcmp(opt, "foreground") && !value) {
 		o->foreground = true;
 	} else if (!ignored(opt)) {
-		return csv_fail(why, CSV_USAGE, "see csvfs(8)", "unknown mount option %s", opt);
+		return csv_fail(why, CSV_USAGE, "known are " OPTIONS, "unknown mount option %.80s%s", opt,
+				value ? "=" : "");
 	}
 	return CSV_OK;
 }
@@ -104,7 +111,7 @@ enum csv_err csv_opts_parse(int argc, char **argv, struct csv_mount_opts *o, str
 	enum csv_err err = CSV_OK;
 	int c;
 
-	*o = (struct csv_mount_opts){ .lock = CSV_MOUNT_AUTO, .path_timeout_ms = CSV_PATH_MS };
+	*o = (struct csv_mount_opts){ .lock = CSV_MOUNT_AUTO };
 	o->run_dir = getenv("CSV_RUN_DIR");
 	gethostname(o->node, sizeof(o->node) - 1);
 	while (err == CSV_OK && (c = getopt(argc, argv, "o:f")) != -1) {

@@ -114,6 +114,8 @@ struct csv_bdev_ops {
 				   bool *aborted);
 	enum csv_err (*pr_status)(struct csv_bdev *dev, struct csv_pr_status *st); /* READ KEYS + READ RESERVATION */
 	void (*set_guard)(struct csv_bdev *dev, const struct csv_bdev_guard *guard); /* copied; NULL: none */
+	/* Name that tells this host from all others at the target. A device with reservations has one. */
+	const char *(*initiator)(struct csv_bdev *dev);
 	void (*close)(struct csv_bdev *dev); /* waits for requests in flight */
 };
 

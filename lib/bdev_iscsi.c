@@ -108,6 +108,11 @@ static void iscsi_set_guard(struct csv_bdev *dev, const struct csv_bdev_guard *g
 	pthread_mutex_unlock(&d->guard_lock);
 }
 
+static const char *iscsi_initiator(struct csv_bdev *dev)
+{
+	return ((struct iscsi_dev *)dev)->initiator;
+}
+
 static struct iscsi_ctl *first_ctl(struct iscsi_dev *d)
 {
 	struct iscsi_ctl *ctl = NULL;
@@ -247,6 +252,7 @@ static const struct csv_bdev_ops iscsi_ops = {
 	.pr_preempt = iscsi_pr_preempt,
 	.pr_status = iscsi_pr_status,
 	.set_guard = iscsi_set_guard,
+	.initiator = iscsi_initiator,
 	.close = iscsi_close,
 };
 
@@ -288,7 +294,10 @@ static struct iscsi_dev *create(unsigned flags)
 	return d;
 }
 
-/* CSV_BDEV_EXCLUSIVE means nothing here: among hosts the reservation does that, and a host's own csvfs its key. */
+/*
+ * CSV_BDEV_EXCLUSIVE means nothing here: who has the LUN is told by the keys at the target, which a mount registers and
+ * everybody who wants the volume for himself looks at (fs/disk/keys.h).
+ */
 enum csv_err csv_bdev_iscsi_open(const char *url, unsigned flags, struct csv_bdev **dev, struct csv_why *why)
 {
 	struct iscsi_dev *d = create(flags);

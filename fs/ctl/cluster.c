@@ -6,7 +6,7 @@
  *	2. a slot that is clean on disk and that nobody has in csvlockd's ordered view (J8).  If there is none and
  *nobody lives, any slot: it is recovered after 3
  *	3. our key of the slot's next incarnation registered, reservation of type 7 made sure of (F1): from here on
- *	   we may write, and can be kept from it; then slot.N EX
+ *	   we may write, and can be kept from it; no mount with lock=local has the LUN (keys.c); then slot.N EX
  *	4. slot block: live, next incarnation; keys of mounters that are out removed; read again: what is there is ours
  *	   (slot.c)
  *	5. the device's way back is guarded by that slot block (F2)
@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "csv/timeouts.h"
+#include "fs/ctl/keys.h"
 #include "fs/ctl/link.h"
 #include "fs/lock/cache.h"
 #include "fs/lock/lease.h"
@@ -193,7 +194,7 @@ static enum csv_slot_verdict judge(void *arg, const void *block)
 	return csv_slot_judge(&m->sb, m->slot, m->incarnation, block);
 }
 
-static void path_state(void *arg, enum csv_path_state state, const char *reason)
+void csv_mount_path_state(void *arg, enum csv_path_state state, const char *reason)
 {
 	struct csv_mount *m = arg;
 
@@ -213,13 +214,13 @@ static void path_state(void *arg, enum csv_path_state state, const char *reason)
 	}
 }
 
-static void guard(struct csv_mount *m, uint64_t key)
+void csv_mount_guard(struct csv_mount *m, uint64_t key)
 {
 	struct csv_bdev_guard g = {
 		.slot_block = CSV_SLOT_BLOCK(m->slot),
 		.pr_key = key,
 		.judge = judge,
-		.state = path_state,
+		.state = csv_mount_path_state,
 		.arg = m,
 		.path_timeout_ms = m->opts.path_timeout_ms,
 	};
@@ -310,6 +311,8 @@ static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
 
 	if (!err)
 		err = csv_link_claim(l, &c.slot, why);
+	if (!err)
+		err = csv_keys_no_local(m, c.slot.pr_key, why);
 	if (err)
 		return err;
 	/* After the key (slot.c).  Who has recovered the slot may have its lock in his cache, and gives it up when
@@ -327,7 +330,7 @@ static enum csv_err take_slot(struct csv_mount *m, struct csv_why *why)
 		err = csv_link_settle_in(l, &c.slot, why);
 	if (err)
 		return err;
-	guard(m, c.slot.pr_key);
+	csv_mount_guard(m, c.slot.pr_key);
 	return attach(m, &c.slot, why);
 }
 
@@ -372,11 +375,14 @@ static enum csv_err join(struct csv_mount *m, struct csv_why *why)
 		return err;
 	m->kind_data = l;
 	m->nodeid = l->welcome.nodeid;
+	if (m->opts.node_given && strcmp(m->opts.node, l->welcome.node)) {
+		err = csv_fail(why, CSV_USAGE, "leave node= out, or mend the name in csvfs.conf or corosync.conf",
+			       "node=%s, but csvlockd says that this is %s", m->opts.node, l->welcome.node);
+		undo_join(m);
+		return err;
+	}
 	snprintf(m->opts.node, sizeof(m->opts.node), "%s", l->welcome.node);
 	m->engine = &l->engine;
-	if (m->opts.readonly)
-		return csv_fail(why, CSV_NOTSUP, "mount it read-write",
-				"read-only mounts in a cluster do not exist yet");
 	err = join_steps(m, why);
 	if (err) {
 		m->engine = NULL;

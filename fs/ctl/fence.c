@@ -115,6 +115,8 @@ static enum csv_err fence(struct csv_link *l, const struct csv_msg_slot *v, stru
 		return CSV_OK; /* recovered long ago, and mounted anew */
 	if (err && !is_damage(err))
 		return err;
+	if (!err)
+		victim = csv_slot_key(&s);
 	err = m->dev->ops->pr_preempt(m->dev, own, victim, CSV_PR_WRITE_EXCLUSIVE_ALL_REG, &aborted);
 	f->preempt_ms = ms_since(m, &t);
 	f->aborted = aborted;

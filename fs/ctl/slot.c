@@ -54,7 +54,7 @@ static enum csv_err next_life(struct csv_mount *m, struct csv_slot *s)
  * RESERVE is GOOD for everybody who is registered, while a reservation of that type stands; whoever comes back after a
  * restart of the target makes it again, which a device knows only if it has made it once (F1).
  */
-static enum csv_err register_and_reserve(struct csv_mount *m, uint64_t key)
+enum csv_err csv_mount_register_key(struct csv_mount *m, uint64_t key, struct csv_why *why)
 {
 	enum csv_err err = CSV_OK;
 
@@ -70,7 +70,9 @@ static enum csv_err register_and_reserve(struct csv_mount *m, uint64_t key)
 			break;
 		poll(NULL, 0, REGISTER_PAUSE_MS);
 	}
-	return err;
+	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
+			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
+		   : CSV_OK;
 }
 
 enum csv_err csv_link_claim(struct csv_link *l, struct csv_slot *s, struct csv_why *why)
@@ -84,7 +86,7 @@ enum csv_err csv_link_claim(struct csv_link *l, struct csv_slot *s, struct csv_w
 	err = next_life(m, s);
 	if (!err) {
 		l->key = s->pr_key;
-		err = register_and_reserve(m, s->pr_key);
+		err = csv_mount_register_key(m, s->pr_key, why);
 	}
 	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
 			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
@@ -165,7 +167,7 @@ static enum csv_err table_keys(struct csv_link *l, uint64_t *keys, unsigned *n, 
 		if (err)
 			return err;
 		if (s.state != CSV_SLOT_CLEAN || in_view(l, i))
-			keys[(*n)++] = csv_slot_pr_key(i, s.incarnation);
+			keys[(*n)++] = csv_slot_key(&s);
 	}
 	return CSV_OK;
 }

@@ -108,3 +108,8 @@ uint64_t csv_slot_pr_key(uint32_t slot, uint32_t incarnation)
 {
 	return (uint64_t)0xC5F5 << 48 | (uint64_t)(slot & 0xffff) << 32 | incarnation;
 }
+
+uint64_t csv_slot_key(const struct csv_slot *s)
+{
+	return s->pr_key ? s->pr_key : csv_slot_pr_key(s->slot, s->incarnation);
+}

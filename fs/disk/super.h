@@ -39,8 +39,10 @@ enum csv_err csv_slot_write(struct csv_bdev *dev, const struct csv_super *sb, st
 /* For struct csv_bdev_guard.judge: is this raw block the slot's block, alive in `incarnation`? */
 enum csv_slot_verdict csv_slot_judge(const struct csv_super *sb, uint32_t slot, uint32_t incarnation, const void *block);
 
-/* Key of one life: 0xC5F5 | slot (16 bits) | incarnation (32 bits). Never 0. */
+/* Key of one life in a cluster: 0xC5F5 | slot (16 bits) | incarnation (32 bits). Never 0. */
 uint64_t csv_slot_pr_key(uint32_t slot, uint32_t incarnation);
+/* Key of the life that the block tells of: a mount with lock=local has one of another kind (fs/disk/keys.h). */
+uint64_t csv_slot_key(const struct csv_slot *s);
 
 /* Block header helpers, for every metadata block (verify after each read, seal before each write). */
 /* Zeroes the block and begins it: everything but CRC, slot, incarnation and sequence. */

@@ -91,3 +91,10 @@ def test_wrong_names(cluster, code, words, part):
     node = cluster.node("n2")
     refused(node, code, *[word.format(lun=cluster.lun) for word in words], parts=(part,))
     assert csvfs.volume_state(node) == "online"
+
+
+def test_mount_options_that_mean_nothing(cluster, outsider):
+    """What a mount in a cluster cannot heed is refused, not ignored."""
+    refused(outsider, 2, "mount", cluster.lun, MOUNT_POINT, "-o", "lock=cpg,node=elsewhere", parts=("elsewhere", "n3"))
+    refused(outsider, 2, "mount", cluster.lun, MOUNT_POINT, "-o", "lock=cpg,ro", parts=("read-only",))
+    assert not outsider.mounted(MOUNT_POINT)

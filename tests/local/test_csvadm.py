@@ -112,6 +112,22 @@ def test_mount_refuses_bad_options(volume, tmp_path):
         refused(adm("mount", volume, tmp_path, "-o", options), 2)
 
 
+@pytest.mark.parametrize("options", ["path_timeout=0", "path_timeout=86401", "path_timeout=5s", "path_timeout= 5",
+                                     "path_timeout=+5", "path_timeout=99999999999999999999", "node="])
+def test_mount_names_a_bad_value(volume, tmp_path, options):
+    refused(adm("mount", volume, tmp_path, "-o", f"lock=local,{options}"), 2, options.partition("=")[0])
+
+
+def test_mount_refuses_what_means_nothing(volume, image, tmp_path):
+    """A file has no path to lose and no reservations; a cluster's volume is never mounted read-only."""
+    before = volume.read_bytes()
+    refused(adm("mount", volume, tmp_path, "-o", "lock=local,path_timeout=5"), 2, "path_timeout")
+    refused(adm("mount", volume, tmp_path, "-o", "lock=local,takeover"), 2, "takeover")
+    refused(adm("mount", volume, tmp_path, "-o", "lock=cpg,ro"), 2, "read-only")
+    refused(adm("mount", volume, tmp_path, "-o", "colour=blue"), 2, "colour", "path_timeout")
+    assert volume.read_bytes() == before
+
+
 @pytest.mark.parametrize("value", ["0", "-5", "3601", "20x", "x", "", " 5", "+5", "4294968", "18446744073709551617"])
 def test_timeout_refuses_what_is_no_time(value):
     """20x, or a number that overflows milliseconds, is not taken for another."""

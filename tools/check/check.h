@@ -115,10 +115,4 @@ enum csv_err csv_check_run(struct csv_bdev *dev, struct csv_env *env, const stru
 			   void (*finding)(void *arg, const struct csv_finding *f), void *arg,
 			   struct csv_check_summary *sum, struct csv_why *why);
 
-/*
- * CSV_BUSY if a slot's life is still registered at the LUN, so that the volume is mounted somewhere.  Files and devices
- * are refused by CSV_BDEV_EXCLUSIVE already.
- */
-enum csv_err csv_check_mounted(struct csv_bdev *dev, const struct csv_super *sb, struct csv_why *why);
-
 #endif
