@@ -98,3 +98,23 @@ def test_mount_options_that_mean_nothing(cluster, outsider):
     refused(outsider, 2, "mount", cluster.lun, MOUNT_POINT, "-o", "lock=cpg,node=elsewhere", parts=("elsewhere", "n3"))
     refused(outsider, 2, "mount", cluster.lun, MOUNT_POINT, "-o", "lock=cpg,ro", parts=("read-only",))
     assert not outsider.mounted(MOUNT_POINT)
+
+
+def test_foreign_content_is_not_formatted(cluster, outsider):
+    """VMFS has its signatures at 1 and 2 MiB, LUKS2 a second header at 4 MiB; a GPT's last copy is at the end."""
+    lun = other_lun(cluster)
+    adm(outsider, "format", lun, "--name", "x", "--force", "--takeover")
+    path = cluster.target.backing_file(2)
+    second = bytearray(b"SKUL\xba\xbe\x00\x02" + bytes(4088))
+    second[256:264] = (4 << 20).to_bytes(8, "big")
+    for at, magic, name in ((1 << 20, b"\x0d\xd0\x01\xc0", "VMFS"), (2 << 20, b"\x5e\xf1\xab\x2f", "VMFS"),
+                            (4 << 20, bytes(second), "LUKS")):
+        with open(path, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.truncate(0)
+            file.truncate(size)
+            file.seek(at)
+            file.write(magic.ljust(4096, b"\1"))
+            file.flush()
+            os.fsync(file.fileno())
+        refused(outsider, 9, "format", lun, "--name", "v", parts=(name, "--force"))

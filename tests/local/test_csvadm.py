@@ -97,6 +97,36 @@ def test_format_refuses_a_foreign_filesystem(image):
     assert adm("format", image, "--name", "vol1", "--journal", "1M", "--force").returncode == 0
 
 
+def test_format_refuses_what_is_ambiguous(image):
+    """Two signatures are twice a reason, not none."""
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", image], check=True)
+    with open(image, "r+b") as file:
+        file.write(b"LUKS\xba\xbe\x00\x01")
+    before = unchanged(image)
+    refused(adm("format", image, "--name", "vol1"), 9, "ext2", "crypto_LUKS", "--force")
+    assert unchanged(image) == before
+
+
+@pytest.mark.parametrize("mib, magic", [(1, b"\x0d\xd0\x01\xc0"), (2, b"\x5e\xf1\xab\x2f")])
+def test_format_refuses_signatures_farther_on(image, mib, magic):
+    with open(image, "r+b") as file:
+        file.seek(mib << 20)
+        file.write(magic.ljust(4096, b"\1"))
+    refused(adm("format", image, "--name", "vol1"), 9, "VMFS", "--force")
+
+
+def test_format_refuses_a_damaged_volume(volume):
+    """A csvfs volume that nobody can use may still be wanted."""
+    size = volume.stat().st_size
+    with open(volume, "r+b") as file:
+        for block in (*SUPER_BLOCKS, size // BLOCK - 1):
+            file.seek(block * BLOCK + 100)
+            file.write(b"\xff" * 512)
+    refused(adm("format", volume, "--name", "vol2"), 9, "csvfs", "--force")
+    set_up = adm("format", volume, "--name", "vol2", "--slots", 2, "--journal", "1M", "--force")
+    assert set_up.returncode == 0
+
+
 def test_format_refuses_a_volume(volume):
     before = unchanged(volume)
     refused(adm("format", volume, "--name", "vol2"), 9, "vol1", "--force")

@@ -4,15 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "fs/disk/super.h"
+#include "fs/disk/keys.h"
+#include "lib/number.h"
 #include "tools/csvadm.h"
 
 struct wish {
 	const char *lun;
 	struct csv_format f;
-	bool force;
+	bool force, takeover;
 };
 
 static enum csv_err parse_journal(struct csv_call *c, const char *text, uint32_t *blocks)
@@ -21,18 +23,17 @@ static enum csv_err parse_journal(struct csv_call *c, const char *text, uint32_t
 
 	if (!csv_parse_size(text, &bytes) || bytes % CSV_BLOCK_SIZE ||
 	    bytes / CSV_BLOCK_SIZE < CSV_JOURNAL_BLOCKS_MIN || bytes > 4ull << 30)
-		return csv_usage(c, "--journal %s: not a size from 512K to 4G", text);
+		return csv_usage(c, "--journal %.40s: not a size from 512K to 4G", text);
 	*blocks = (uint32_t)(bytes / CSV_BLOCK_SIZE);
 	return CSV_OK;
 }
 
 static enum csv_err parse_slots(struct csv_call *c, const char *text, uint32_t *slots)
 {
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	uint64_t n;
 
-	if (!*text || *end || n < 1 || n > CSV_SLOTS_MAX)
-		return csv_usage(c, "--slots %s: not a number from 1 to %u", text, CSV_SLOTS_MAX);
+	if (!csv_number(text, 1, CSV_SLOTS_MAX, &n))
+		return csv_usage(c, "--slots %.40s: not a number from 1 to %u", text, CSV_SLOTS_MAX);
 	*slots = (uint32_t)n;
 	return CSV_OK;
 }
@@ -53,6 +54,9 @@ static enum csv_err parse_option(struct csv_call *c, int opt, struct wish *w)
 	case 'f':
 		w->force = true;
 		return CSV_OK;
+	case 't':
+		w->takeover = true;
+		return CSV_OK;
 	default:
 		return csv_usage(c, "unknown option, or an option without its value");
 	}
@@ -61,9 +65,13 @@ static enum csv_err parse_option(struct csv_call *c, int opt, struct wish *w)
 static enum csv_err parse(struct csv_call *c, struct wish *w)
 {
 	static const struct option longs[] = {
-		{ "name", required_argument, NULL, 'n' },  { "cluster", required_argument, NULL, 'c' },
-		{ "slots", required_argument, NULL, 's' }, { "journal", required_argument, NULL, 'j' },
-		{ "force", no_argument, NULL, 'f' },	   { 0 },
+		{ "name", required_argument, NULL, 'n' },
+		{ "cluster", required_argument, NULL, 'c' },
+		{ "slots", required_argument, NULL, 's' },
+		{ "journal", required_argument, NULL, 'j' },
+		{ "force", no_argument, NULL, 'f' },
+		{ "takeover", no_argument, NULL, 't' },
+		{ 0 },
 	};
 	enum csv_err err = CSV_OK;
 	int opt;
@@ -87,107 +95,165 @@ static enum csv_err parse(struct csv_call *c, struct wish *w)
 	return CSV_OK;
 }
 
-/* What libblkid finds on a path: filesystems, RAID members, partition tables. Empty: nothing known. */
-static void foreign_on_path(const char *path, char *found, size_t size)
+/*
+ * What the libblkid probe says there is: filesystems, RAID members, partition tables. Anything but "nothing" counts,
+ * also several signatures, which blkid_do_safeprobe() takes for doubt.
+ */
+static enum csv_err name_foreign(struct csv_call *c, blkid_probe pr)
 {
-	blkid_probe pr = blkid_new_probe_from_filename(path);
 	const char *type = NULL;
+	char found[80] = "";
+	int no;
 
-	*found = 0;
-	if (!pr)
-		return;
 	blkid_probe_enable_superblocks(pr, 1);
 	blkid_probe_enable_partitions(pr, 1);
-	if (blkid_do_safeprobe(pr) == 0 && (!blkid_probe_lookup_value(pr, "TYPE", &type, NULL) ||
-					    !blkid_probe_lookup_value(pr, "PTTYPE", &type, NULL)))
-		snprintf(found, size, "%s", type);
+	no = blkid_do_safeprobe(pr);
+	if (no == 1)
+		return CSV_OK;
+	if (no != 0 && no != -2)
+		return csv_fail(&c->why, CSV_IO, "use --force to format it unseen",
+				"what is on it cannot be told: libblkid failed");
+	blkid_reset_probe(pr);
+	while (blkid_do_probe(pr) == 0) {
+		if (blkid_probe_lookup_value(pr, "TYPE", &type, NULL) &&
+		    blkid_probe_lookup_value(pr, "PTTYPE", &type, NULL))
+			continue;
+		snprintf(found + strlen(found), sizeof(found) - strlen(found), "%s%s", *found ? " and " : "", type);
+	}
+	return csv_fail(&c->why, CSV_FOREIGN, "use --force to lose it", "%s is on it", *found ? found : "something");
+}
+
+static enum csv_err foreign_on_path(struct csv_call *c, const char *path)
+{
+	blkid_probe pr = blkid_new_probe_from_filename(path);
+	enum csv_err err;
+
+	if (!pr)
+		return csv_fail(&c->why, CSV_IO, "use --force to format it unseen",
+				"what is on it cannot be told: libblkid does not open it");
+	err = name_foreign(c, pr);
 	blkid_free_probe(pr);
+	return err;
 }
 
 /*
- * libblkid reads paths only.  For a LUN over libiscsi its first and last MiB, where all the signatures it knows lie,
- * are laid into a sparse temporary file of the LUN's size.
+ * libblkid reads files only.  The ends of a LUN over libiscsi are laid into a sparse file of its size, in memory.  Of
+ * what libblkid 2.38 knows, the second header of LUKS2 lies farthest from the start (4 MiB), Promise RAID farthest from
+ * the end (3087 sectors).
  */
-#define EDGE (1u << 20)
-static enum csv_err foreign_on_lun(struct csv_bdev *dev, char *found, size_t size)
+#define EDGE (8u << 20)
+#define PIECE (1u << 20)
+static enum csv_err copy_edge(struct csv_bdev *dev, int fd, uint64_t from, uint64_t to)
 {
-	char path[] = "/tmp/csvadm-probe-XXXXXX";
-	uint64_t off[2] = { 0, dev->geo.size > 2 * EDGE ? dev->geo.size - EDGE : EDGE };
-	enum csv_err err = CSV_OK;
-	char *buf = aligned_alloc(4096, EDGE);
-	int fd = mkstemp(path);
+	char *buf = aligned_alloc(CSV_BLOCK_SIZE, PIECE);
+	enum csv_err err = buf ? CSV_OK : CSV_NOMEM;
 
-	if (!buf || fd < 0 || ftruncate(fd, (off_t)dev->geo.size))
-		err = CSV_IO;
-	for (int i = 0; !err && i < 2 && off[i] + EDGE <= dev->geo.size; i++) {
-		err = csv_bdev_read(dev, off[i], buf, EDGE);
-		if (!err && pwrite(fd, buf, EDGE, (off_t)off[i]) != EDGE)
-			err = CSV_IO;
-	}
-	if (!err)
-		foreign_on_path(path, found, size);
-	if (fd >= 0) {
-		close(fd);
-		unlink(path);
+	for (uint64_t off = from; !err && off < to; off += PIECE) {
+		size_t len = to - off < PIECE ? (size_t)(to - off) : PIECE;
+
+		err = csv_bdev_read(dev, off, buf, len);
+		if (!err && pwrite(fd, buf, len, (off_t)off) != (ssize_t)len)
+			err = CSV_NOMEM;
 	}
 	free(buf);
 	return err;
 }
 
-/* A slot is in use if it is not clean and its life's key is registered (LUN); a file's mounts hold the file's lock. */
-static enum csv_err refuse_if_live(struct csv_call *c, struct csv_bdev *dev, const struct csv_super *sb)
+static enum csv_err foreign_on_lun(struct csv_call *c, struct csv_bdev *dev)
 {
-	struct csv_pr_status *st = NULL;
+	uint64_t size = dev->geo.size, head = size < EDGE ? size : EDGE;
+	int fd = memfd_create("csvadm-probe", MFD_CLOEXEC);
+	blkid_probe pr = blkid_new_probe();
 	enum csv_err err = CSV_OK;
 
-	if (!dev->ops->pr_status)
-		return CSV_OK;
-	st = calloc(1, sizeof(*st));
-	if (!st)
-		return CSV_NOMEM;
-	err = dev->ops->pr_status(dev, st);
+	if (!pr || fd < 0 || ftruncate(fd, (off_t)size))
+		err = CSV_NOMEM;
+	if (!err)
+		err = copy_edge(dev, fd, 0, head);
+	if (!err)
+		err = copy_edge(dev, fd, size - head > head ? size - head : head, size);
+	/* Where a GPT lies depends on the blocks. */
+	if (!err && (blkid_probe_set_device(pr, fd, 0, 0) || blkid_probe_set_sectorsize(pr, dev->geo.block)))
+		err = CSV_NOMEM;
 	if (err)
-		csv_fail(&c->why, err, "", "the LUN's reservations cannot be read: %s", csv_err_text(err));
-	for (uint32_t n = 0; !err && n < sb->slots; n++) {
-		struct csv_slot s;
-
-		if (csv_slot_read(dev, sb, n, &s, NULL) || s.state == CSV_SLOT_CLEAN)
-			continue;
-		for (unsigned k = 0; k < st->nkeys; k++) {
-			if (st->keys[k] == s.pr_key)
-				err = csv_fail(&c->why, CSV_BUSY, "unmount it there first",
-					       "node %s has volume %s mounted", *s.node ? s.node : "?", sb->name);
-		}
-	}
-	free(st);
+		csv_fail(&c->why, err, "", "its content cannot be read: %s", csv_err_text(err));
+	else
+		err = name_foreign(c, pr);
+	blkid_free_probe(pr);
+	if (fd >= 0)
+		close(fd);
 	return err;
 }
 
-static enum csv_err refuse_foreign(struct csv_call *c, struct csv_bdev *dev, const struct wish *w)
+/* Without --force: there is nothing that anybody knows. `super`, `why`: what csv_super_read() said. */
+static enum csv_err refuse_foreign(struct csv_call *c, struct csv_bdev *dev, const struct wish *w, enum csv_err super,
+				   const struct csv_super *sb, const struct csv_why *why)
 {
-	char found[64] = "";
-	struct csv_super sb;
-	enum csv_err err;
-
-	if (!csv_super_read(dev, &sb, NULL)) {
-		err = refuse_if_live(c, dev, &sb);
-		if (err)
-			return err;
-		if (!w->force)
-			return csv_fail(&c->why, CSV_FOREIGN, "use --force to lose it",
-					"csvfs volume %s of cluster %s is on it", sb.name,
-					*sb.cluster ? sb.cluster : "(none)");
-		return CSV_OK;
+	switch ((int)super) {
+	case CSV_OK:
+		return csv_fail(&c->why, CSV_FOREIGN, "use --force to lose it",
+				"csvfs volume %s of cluster %s is on it", sb->name,
+				*sb->cluster ? sb->cluster : "(none)");
+	case CSV_FEATURE:
+	case CSV_DAMAGED:
+	case CSV_CHECKSUM:
+	case CSV_IDENTITY:
+		return csv_fail(&c->why, CSV_FOREIGN, "use --force to lose it",
+				"a csvfs volume that cannot be used is on it: %.150s", why->text);
+	case CSV_NOTCSV:
+		return strncmp(w->lun, "iscsi://", 8) ? foreign_on_path(c, w->lun) : foreign_on_lun(c, dev);
+	default:
+		return csv_fail(&c->why, super, "", "%.200s", why->text);
 	}
-	if (w->force)
+}
+
+/*
+ * Nobody has the LUN mounted, not even if its superblock or slots cannot be read: keys of csvfs at the target tell.  A
+ * key of our own keeps mounts away until the format has ended.  0: the device has no keys.
+ */
+static enum csv_err claim(struct csv_call *c, struct csv_bdev *dev, const struct csv_super *sb, const struct wish *w,
+			  uint64_t *key)
+{
+	struct csv_pr_status *st;
+	enum csv_err err = w->takeover ? CSV_OK : csv_keys_refuse(dev, sb, 0, &c->why);
+
+	*key = 0;
+	if (err || !dev->ops->pr_register)
+		return err;
+	st = calloc(1, sizeof(*st));
+	err = st ? dev->ops->pr_status(dev, st) : CSV_NOMEM;
+	if (!err) {
+		*key = csv_key_make_local(dev, csv_env_system(), st);
+		err = dev->ops->pr_register(dev, *key);
+	}
+	if (!err)
+		err = dev->ops->pr_reserve(dev, *key, CSV_PR_WRITE_EXCLUSIVE_ALL_REG);
+	if (!err)
+		err = w->takeover ? csv_keys_preempt(dev, *key, st, csv_key_known)
+				  : csv_keys_refuse(dev, sb, *key, &c->why);
+	free(st);
+	if (err == CSV_NOTSUP)
 		return CSV_OK;
-	if (strncmp(w->lun, "iscsi://", 8))
-		foreign_on_path(w->lun, found, sizeof(found));
-	else if (foreign_on_lun(dev, found, sizeof(found)))
-		return csv_fail(&c->why, CSV_IO, "", "its content cannot be read");
-	if (*found)
-		return csv_fail(&c->why, CSV_FOREIGN, "use --force to lose it", "%s is on it", found);
-	return CSV_OK;
+	return err ? csv_fail(&c->why, err, "", "reservation on the LUN: %s", csv_err_text(err)) : CSV_OK;
+}
+
+static enum csv_err format(struct csv_call *c, struct csv_bdev *dev, const struct wish *w, struct csv_super *sb)
+{
+	struct csv_super old;
+	struct csv_why why;
+	enum csv_err super, err;
+	uint64_t key;
+
+	csv_why_init(&why);
+	super = csv_super_read(dev, &old, &why);
+	err = claim(c, dev, super ? NULL : &old, w, &key);
+	if (!err && !w->force)
+		err = refuse_foreign(c, dev, w, super, &old, &why);
+	if (!err)
+		err = csv_format_write(dev, csv_env_system(), &w->f, sb, &c->why);
+	if (key)
+		dev->ops->pr_register(dev, 0);
+	return err;
 }
 
 enum csv_err csv_cmd_format(struct csv_call *c)
@@ -205,9 +271,7 @@ enum csv_err csv_cmd_format(struct csv_call *c)
 	err = csv_bdev_open(w.lun, CSV_BDEV_EXCLUSIVE, &dev, &c->why);
 	if (err)
 		return err;
-	err = refuse_foreign(c, dev, &w);
-	if (!err)
-		err = csv_format_write(dev, csv_env_system(), &w.f, &sb, &c->why);
+	err = format(c, dev, &w, &sb);
 	csv_bdev_close(dev);
 	if (err)
 		return err;
