@@ -61,6 +61,12 @@ enum csv_err csv_cmd_migrate(struct csv_call *c);
 /* The program under its own name; argv[0] is not looked at. Returns the exit code. */
 int csv_csvadm_main(int argc, char **argv);
 
+/*
+ * pr_registered of each node of a list (tools/cmd/registered.c): whether the key of its life stands at the LUN of every
+ * volume of `volumes` (as in `csvadm status`) where it has a slot.  Stays null if no volume is online here.
+ */
+void csv_nodes_registered(json_t *nodes, const json_t *volumes);
+
 /* ---- helpers (tools/args.c) ---- */
 /* CSV_USAGE with the command's syntax as hint. */
 enum csv_err csv_usage(struct csv_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

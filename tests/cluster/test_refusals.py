@@ -100,6 +100,13 @@ def test_mount_options_that_mean_nothing(cluster, outsider):
     assert not outsider.mounted(MOUNT_POINT)
 
 
+def test_registered_is_what_the_target_says(cluster, outsider):
+    """Not what the group says: a member without a mount has no key; who has no way to a LUN does not know."""
+    registered = {n["name"]: n["pr_registered"] for n in adm(cluster.node("n1"), "node", "list")["nodes"]}
+    assert registered == {"n1": True, "n2": True, "n3": False}
+    assert {n["pr_registered"] for n in adm(outsider, "node", "list")["nodes"]} == {None}
+
+
 def test_foreign_content_is_not_formatted(cluster, outsider):
     """VMFS has its signatures at 1 and 2 MiB, LUKS2 a second header at 4 MiB; a GPT's last copy is at the end."""
     lun = other_lun(cluster)

@@ -21,7 +21,7 @@ static json_t *node_json(const struct csv_msg_node *n)
 	csv_out_str(o, "state", n->state);
 	csv_out_time(o, "since", n->since_sec);
 	json_object_set_new(o, "slot", n->slot == UINT32_MAX ? json_null() : json_integer(n->slot));
-	json_object_set_new(o, "pr_registered", n->slot == UINT32_MAX ? json_null() : json_boolean(n->member));
+	json_object_set_new(o, "pr_registered", json_null()); /* csv_nodes_registered() */
 	return o;
 }
 
@@ -160,5 +160,17 @@ enum csv_err csv_cmd_node_list(struct csv_call *c)
 	drop(a.node);
 	c->result = json_object();
 	json_object_set_new(c->result, "nodes", a.nodes);
-	return err;
+	if (err)
+		return err;
+	/* Whose key stands is the LUN's to say. Without an answer it is not known, and the list as good as before. */
+	a = (struct answer){ 0 };
+	gather(c, CSV_MSG_STATUS, &a);
+	csv_why_init(&c->why);
+	if (!a.volumes)
+		return CSV_OK;
+	csv_nodes_registered(json_object_get(c->result, "nodes"), a.volumes);
+	drop(a.nodes);
+	drop(a.node);
+	drop(a.volumes);
+	return CSV_OK;
 }
