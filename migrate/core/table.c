@@ -122,7 +122,7 @@ static bool plans_meet(const struct csv_ho_plan *a, const struct csv_ho_plan *b)
 
 /*
  * One handoff per VM and file.  One that has moved and whose destination now is the source is as good as finished: the
- * VM runs there.
+ * VM runs there.  So is one whose destination has died: who asks now holds the leases, so the VM was started anew.
  */
 static struct csv_handoff *in_the_way(struct csv_ho_table *t, const struct csv_ho_plan *p)
 {
@@ -132,7 +132,8 @@ static struct csv_handoff *in_the_way(struct csv_ho_table *t, const struct csv_h
 
 		if (h->state == CSV_HO_DONE || !plans_meet(&h->plan, p))
 			continue;
-		if (h->state != CSV_HO_ACTIVE || h->plan.dst.nodeid != p->src.nodeid || !step(t, h, &ev))
+		if (h->state != CSV_HO_ACTIVE || (h->plan.dst.nodeid != p->src.nodeid && !h->dst_out) ||
+		    !step(t, h, &ev))
 			return h;
 	}
 	return NULL;

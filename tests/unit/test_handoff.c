@@ -216,6 +216,29 @@ static void test_moves_on(void **state)
 	csv_ho_table_free(&t);
 }
 
+/* The VM moved to a node that then died, and was started elsewhere from its disks: nobody will finish that handoff. */
+static void test_moves_on_from_a_dead_node(void **state)
+{
+	struct csv_ho_table t;
+
+	csv_ho_table_init(&t, &host);
+	prepare(&t, 1, "web1", 100, 1, 2);
+	answer(&t, 1, CSV_HO_EV_ARMED, 1);
+	request(&t, 1, CSV_HO_REQ_COMMIT, 1);
+	answer(&t, 1, CSV_HO_EV_COMMITTED, 0);
+	answer(&t, 1, CSV_HO_EV_ACTIVATED, 1);
+	prepare(&t, 2, "web1", 100, 3, 1);
+	assert_null(record(&t, 2)); /* its destination lives and has the leases */
+	csv_ho_life(&t, record(&t, 1)->plan.uuid, CSV_HO_EV_OUT, 1, view.incarnation[1]);
+	csv_ho_life(&t, record(&t, 1)->plan.uuid, CSV_HO_EV_RECOVERED, 1, view.incarnation[1]);
+	answer(&t, 1, CSV_HO_EV_IS_DST, 0);
+	assert_int_equal(record(&t, 1)->state, CSV_HO_ACTIVE);
+	prepare(&t, 3, "web1", 100, 3, 1);
+	assert_int_equal(record(&t, 1)->state, CSV_HO_DONE);
+	assert_int_equal(record(&t, 3)->state, CSV_HO_PREPARING);
+	csv_ho_table_free(&t);
+}
+
 static void test_transfer(void **state)
 {
 	struct csv_ho_table a, b;
@@ -378,11 +401,17 @@ static void test_agent_leaves_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good_day),	cmocka_unit_test(test_one_at_a_time),
-		cmocka_unit_test(test_moves_on),	cmocka_unit_test(test_transfer),
-		cmocka_unit_test(test_garbage),		cmocka_unit_test(test_all_pairs),
-		cmocka_unit_test(test_agent_repeats),	cmocka_unit_test(test_agent_tries_again),
-		cmocka_unit_test(test_agent_leaves_it), cmocka_unit_test(test_first_io),
+		cmocka_unit_test(test_good_day),
+		cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_moves_on),
+		cmocka_unit_test(test_transfer),
+		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_all_pairs),
+		cmocka_unit_test(test_agent_repeats),
+		cmocka_unit_test(test_agent_tries_again),
+		cmocka_unit_test(test_agent_leaves_it),
+		cmocka_unit_test(test_first_io),
+		cmocka_unit_test(test_moves_on_from_a_dead_node),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
