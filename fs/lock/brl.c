@@ -297,7 +297,7 @@ static void move_one(void *arg, const struct csv_brl *b)
 
 	if (b->handle != mv->handle || !csv_brl_set(mv->to, b, NULL) || !mv->tell || !mv->r->cfg.send)
 		return;
-	to_msg(b, CSV_MSG_BRL_SET, 0, &msg);
+	to_msg(b, CSV_MSG_BRL_SET, ++mv->r->seq, &msg); /* nobody waits for the answer */
 	mv->r->cfg.send(mv->r->cfg.arg, &msg);
 }
 
