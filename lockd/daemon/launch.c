@@ -305,6 +305,17 @@ static bool stays_inside(const char *rel)
 	       !(len >= 2 && !strcmp(rel + len - 2, ".."));
 }
 
+static bool is_launching(const uint8_t *id)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &launches) {
+		if (!memcmp(csv_list_entry(pos, struct launch, link)->id, id, CSV_HO_ID))
+			return true;
+	}
+	return false;
+}
+
 void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 {
 	const struct csv_handoff *h = csv_ho_find(csv_machine_handoffs(d->machine), armed->id);
@@ -312,6 +323,11 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 	struct launch *l;
 	char definition[sizeof(fs->hello.mount) + CSV_HO_PATH_MAX], uri[CSV_HO_URI_MAX + 80] = "";
 
+	/* Asked again while the hook runs, because the csvfs has attached anew: the hook's answer serves both. */
+	if (is_launching(armed->id)) {
+		free(armed);
+		return;
+	}
 	/* Asked again after we were restarted: what our predecessor has started cannot tell us where it listens. */
 	if (csv_incoming_renew(d, armed))
 		return;
