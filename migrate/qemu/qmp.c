@@ -28,6 +28,11 @@ double csv_qmp_now(void)
 	return (double)ts.tv_sec * 1000 + (double)ts.tv_nsec / 1e6;
 }
 
+const char *csv_qmp_text(enum csv_err err)
+{
+	return err == CSV_NOTCONN ? "the connection to its monitor is lost" : csv_err_text(err);
+}
+
 /* A whole line from the buffer as JSON; NULL: none yet, or (*bad) not JSON. */
 static json_t *take_line(struct csv_qmp *q, bool *bad)
 {
@@ -155,7 +160,7 @@ enum csv_err csv_qmp_run(struct csv_qmp *q, const char *command, json_t *args, i
 		json_decref(msg);
 		return err;
 	}
-	return csv_fail(why, err, "", "QEMU did not answer %s: %s", command, csv_err_text(err));
+	return csv_fail(why, err, "", "QEMU did not answer %s: %s", command, csv_qmp_text(err));
 }
 
 enum csv_err csv_qmp_event(struct csv_qmp *q, const char *name, int timeout_ms, json_t **event)

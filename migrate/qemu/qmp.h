@@ -25,6 +25,9 @@ enum csv_err csv_qmp_run(struct csv_qmp *q, const char *command, json_t *args, i
  */
 enum csv_err csv_qmp_event(struct csv_qmp *q, const char *name, int timeout_ms, json_t **event);
 
+/* An error of these, for people. */
+const char *csv_qmp_text(enum csv_err err);
+
 /* CLOCK_MONOTONIC, ms. */
 double csv_qmp_now(void);
 

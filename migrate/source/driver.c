@@ -151,7 +151,7 @@ static enum csv_err wait_status(struct drive *d, const char *status, int timeout
 		if (bad)
 			return csv_fail(d->why, CSV_IO, "see QEMU's log on both nodes", "QEMU's migration has failed");
 	}
-	return csv_fail(d->why, err, "", "QEMU did not reach %s: %s", status, csv_err_text(err));
+	return csv_fail(d->why, err, "", "QEMU did not reach %s: %s", status, csv_qmp_text(err));
 }
 
 /* ---- requests about the handoff ---- */
@@ -237,12 +237,12 @@ static void finish(struct drive *d)
 {
 	begin(d, CSV_STEP_CLEANUP_ANNOUNCE);
 	count_bytes(d);
-	learn_blackout(d);
 	csv_drive_ask(d, CSV_HO_REQ_FINISH, NULL);
 	if (!d->r->outcome)
 		d->r->outcome = CSV_HO_MOVED;		     /* the commit said so, and QEMU */
 	csv_qmp_run(d->q, "quit", NULL, QMP_MS, NULL, NULL); /* the guest has left this process */
 	end(d, CSV_STEP_CLEANUP_ANNOUNCE);
+	learn_blackout(d);
 }
 
 static enum csv_err run(struct drive *d)

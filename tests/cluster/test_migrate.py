@@ -90,11 +90,11 @@ def test_migrates(cluster, web1):
 # ---- deaths right after the commit ------------------------------------------------------------
 
 class Held:
-    """A migration from n1 to n2 that waits between the commit and migrate-continue, and before more QMP commands."""
+    """A migration from n1 to n2 that waits before QMP commands: at first between the commit and migrate-continue."""
 
-    def __init__(self, cluster, *more):
+    def __init__(self, cluster, *more, first="migrate-continue"):
         self.n1, self.n2 = cluster.node("n1"), cluster.node("n2")
-        self.proxy = self.n1.popen(["/usr/bin/python3", MONITOR, "/run/csvfs/vm/web1.qmp", "migrate-continue",
+        self.proxy = self.n1.popen(["/usr/bin/python3", MONITOR, "/run/csvfs/vm/web1.qmp", first,
                                     *more],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.proxy.stdout.readline() == "ready\n"
@@ -102,7 +102,7 @@ class Held:
                                       f"tcp:{self.n2.address('mig')}"],
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.wait()
-        assert last_handoff(self.n1)["outcome"] == "moved"
+        assert last_handoff(self.n1)["outcome"] == ("moved" if first == "migrate-continue" else None)
 
     def wait(self):
         """Until it is held."""
@@ -151,6 +151,17 @@ def kill_qemu(node):
 def goes_on(node):
     before = len(records(node))
     wait_until("the guest to go on", lambda: len(records(node)) > before + 100, 30)
+
+
+def test_source_vm_dies_before_commit(cluster, web1):
+    """The disks stay, and it is not said that the guest runs on."""
+    with Held(cluster, first="migrate") as held:
+        kill_qemu(held.n1)
+        code, done, err = held.end()
+    assert (code, done["outcome"]) == (FAILED, "kept"), (code, done, err)
+    assert "the guest does not run" in err and "start it on this node" in err
+    assert last_handoff(held.n1)["owner"] == "n1"
+    wait_until("the incoming VM to be ended", lambda: not qemus(held.n2), 30)
 
 
 def test_source_vm_dies_after_commit(cluster, web1):
