@@ -8,6 +8,7 @@
  *
  * Invariants, at each write: the lease on disk names the writer.  Whoever wrote at the
  * destination is never followed by the source's memory (H6).  `commit` told the truth.
+ * When the destination takes up, no byte range of the source's handles stands in its way.
  * At rest: all members agree, all leases have one holder, and the record says which.
  */
 #include <setjmp.h>
@@ -54,9 +55,10 @@ struct node {
 	bool guest, wrote; /* a VM writes here; has let a write through since it got the bundle */
 	bool run_marked;
 	bool path_lost; /* to the LUN: asks to be fenced in the end */
+	bool apart;	/* its handles' byte ranges are told to nobody */
 };
 
-enum item_type { ITEM_MSG, ITEM_LIFE };
+enum item_type { ITEM_MSG, ITEM_LIFE, ITEM_RANGES };
 struct item {
 	enum item_type type;
 	uint32_t sender;
@@ -64,6 +66,7 @@ struct item {
 	size_t len;
 	enum csv_ho_event_type life;
 	uint32_t slot, incarnation;
+	bool held; /* ITEM_RANGES: the sender's handles have some, or none */
 };
 
 enum recovery { REC_NONE, REC_WAIT, REC_FENCED, REC_SENT };
@@ -79,6 +82,7 @@ struct world {
 	enum recovery rec[NODES];
 	uint32_t rec_inc[NODES];
 	struct csv_ho_view view; /* as the order has it */
+	bool ranges[NODES];	 /* the order has byte ranges of this node's handles */
 	unsigned faults;	 /* left */
 	unsigned reattach;	 /* steps until a missing csvlockd's csvfs is given up */
 	uint8_t id[CSV_HO_ID];
@@ -193,6 +197,12 @@ static void send_life(struct world *w, enum csv_ho_event_type type, uint32_t slo
 		};
 }
 
+static void send_ranges(struct world *w, unsigned from, bool held)
+{
+	if (w->node[from].attached && !w->node[from].isolated && w->nbus < QUEUE)
+		w->bus[w->nbus++] = (struct item){ .type = ITEM_RANGES, .sender = from, .held = held };
+}
+
 static void deliver_to(struct world *w, unsigned n, const struct item *it)
 {
 	static const uint8_t uuid[16];
@@ -200,14 +210,18 @@ static void deliver_to(struct world *w, unsigned n, const struct item *it)
 
 	if (it->type == ITEM_MSG)
 		csv_ho_deliver(t, it->sender + 1, it->data, it->len);
-	else
+	else if (it->type == ITEM_LIFE)
 		csv_ho_life(t, uuid, it->life, it->slot, it->incarnation);
 }
 
 static void change_view(struct world *w, const struct item *it)
 {
+	if (it->type == ITEM_RANGES)
+		w->ranges[it->sender] = it->held;
 	if (it->type != ITEM_LIFE)
 		return;
+	if (it->life == CSV_HO_EV_RECOVERED)
+		w->ranges[it->slot] = false;
 	if (it->life == CSV_HO_EV_OUT)
 		w->view.live &= ~(1ull << it->slot);
 	if (it->life == CSV_HO_EV_LIVE) {
@@ -244,7 +258,7 @@ static void lose_messages(struct world *w, unsigned from)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->nbus; i++) {
-		if (w->bus[i].type == ITEM_MSG && w->bus[i].sender == from)
+		if (w->bus[i].type != ITEM_LIFE && w->bus[i].sender == from)
 			free(w->bus[i].data);
 		else
 			w->bus[n++] = w->bus[i];
@@ -317,6 +331,7 @@ static void lockd_back(struct world *w, unsigned n)
 	free(data);
 	if (w->node[n].fs && (w->view.live >> n & 1)) {
 		w->node[n].attached = true;
+		w->ranges[n] = n == SRC && !w->node[n].apart; /* declared */
 		csv_ho_greet(&w->node[n].table, uuid, n, w->node[n].incarnation);
 	}
 }
@@ -398,6 +413,17 @@ static void answer(struct world *w, unsigned n, enum csv_ho_event_type event)
 	send_msg(w, n, &m);
 }
 
+/* Who is out, and not yet recovered, has the others wait; nobody is refused for his sake. */
+static void ranges_follow(struct world *w, unsigned n, enum csv_ho_handles h)
+{
+	if (h == CSV_HO_H_LEASED && n == SRC && w->node[n].apart) {
+		w->node[n].apart = false;
+		send_ranges(w, n, true);
+	}
+	if (h == CSV_HO_H_LEASED && n == DST && w->ranges[SRC] && (w->view.live >> SRC & 1))
+		violated(w, "the destination's byte-range locks are refused", n);
+}
+
 static void carry_out(struct world *w, unsigned n, const struct csv_ho_agent_acts *acts)
 {
 	for (unsigned i = 0; i < acts->n; i++) {
@@ -405,6 +431,8 @@ static void carry_out(struct world *w, unsigned n, const struct csv_ho_agent_act
 			w->node[n].phase = 0;
 		if (acts->a[i].todo == CSV_HO_DO_ANSWER)
 			answer(w, n, acts->a[i].event);
+		if (acts->a[i].todo == CSV_HO_DO_HANDLES)
+			ranges_follow(w, n, acts->a[i].handles);
 		if (acts->a[i].todo == CSV_HO_DO_HANDLES && n == DST)
 			w->node[n].guest |= acts->a[i].handles == CSV_HO_H_LEASED;
 	}
@@ -500,6 +528,10 @@ static void job_step(struct world *w, unsigned n)
 	if (x->phase++ < 1)
 		return;
 	end = run_job(w, n, verb);
+	if (verb == CSV_HO_COMMIT && end == CSV_HO_JOB_OK) { /* before the answer */
+		x->apart = true;
+		send_ranges(w, n, false);
+	}
 	csv_ho_agent_job(&x->agent, end, found(w), &acts);
 	carry_out(w, n, &acts);
 }
@@ -730,6 +762,9 @@ static void check_rest(struct world *w)
 
 		if (x->lockd && !x->isolated && csv_ho_digest(&x->table) != csv_ho_digest(&w->node[2].table))
 			violated(w, "members disagree", n);
+		if (n == SRC && x->fs && x->lockd && !x->isolated && x->agent.handles == CSV_HO_H_LEASED &&
+		    !w->ranges[n])
+			violated(w, "the source has its disks, but not its byte ranges", n);
 		if (h && x->fs && x->guest && x->agent.handles == CSV_HO_H_LEASED && !all_held(w, n))
 			violated(w, "writes without a lease", n);
 	}
@@ -774,6 +809,7 @@ static void world_new(struct world *w, uint64_t seed, unsigned faults)
 	}
 	for (unsigned f = 0; f < FILES; f++)
 		w->lease[f] = (struct lease){ .slot = SRC, .incarnation = 7, .epoch = 1, .run = true };
+	w->ranges[SRC] = true;
 	w->node[SRC].guest = true;
 	w->node[SRC].agent.src = true;
 	w->node[SRC].agent.handles = CSV_HO_H_LEASED;
