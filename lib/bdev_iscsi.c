@@ -288,6 +288,7 @@ static struct iscsi_dev *create(unsigned flags)
 	csv_list_init(&d->queue);
 	csv_list_init(&d->retry);
 	csv_list_init(&d->inflight);
+	csv_iscsi_port_init(d);
 	csv_iscsi_initiator_name(d->initiator, sizeof(d->initiator));
 	csv_env_system()->random(NULL, &d->isid, sizeof(d->isid));
 	d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

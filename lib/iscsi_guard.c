@@ -21,6 +21,7 @@
 
 #include "csv/limits.h"
 #include "lib/iscsi_impl.h"
+#include "lib/pr.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
@@ -74,7 +75,7 @@ static void fenced(struct iscsi_dev *d)
 {
 	/* Step 4 may have registered us; a fenced host must not keep others' PREEMPT busy. */
 	if (d->up)
-		csv_iscsi_pr_register(d, 0);
+		csv_pr_register(&d->port, 0);
 	die(d, CSV_PATH_FENCED, "this node's slot is fenced");
 }
 
@@ -123,9 +124,9 @@ static enum verified register_again(struct iscsi_dev *d)
 	pthread_mutex_lock(&d->guard_lock);
 	key = d->guard.pr_key;
 	pthread_mutex_unlock(&d->guard_lock);
-	err = csv_iscsi_pr_register(d, key);
-	if (err == CSV_OK && d->pr_type != CSV_PR_NONE)
-		err = csv_iscsi_pr_reserve(d, key, d->pr_type);
+	err = csv_pr_register(&d->port, key);
+	if (err == CSV_OK && d->port.held != CSV_PR_NONE)
+		err = csv_pr_reserve(&d->port, key, d->port.held);
 	/* Reserved by somebody with another type: the writes will tell. */
 	if (err == CSV_OK || err == CSV_CONFLICT)
 		return VERIFIED;
@@ -272,19 +273,14 @@ void csv_iscsi_come_back(struct iscsi_dev *d)
  */
 static void note_lost_registration(struct iscsi_dev *d)
 {
-	struct csv_pr_status *st = malloc(sizeof(*st));
-	bool there = false;
+	unsigned n = 0;
 	uint64_t key;
 
 	pthread_mutex_lock(&d->guard_lock);
 	key = d->guard.pr_key;
 	pthread_mutex_unlock(&d->guard_lock);
 	/* Without an answer it is taken for lost. */
-	if (st && csv_iscsi_pr_status(d, st) == CSV_OK)
-		for (unsigned i = 0; i < st->nkeys; i++)
-			there |= st->keys[i] == key;
-	free(st);
-	if (!there)
+	if (csv_pr_count_key(&d->port, key, &n) != CSV_OK || n == 0)
 		csv_bdev_generation_bump(&d->dev);
 }
 

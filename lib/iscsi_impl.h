@@ -9,8 +9,7 @@
  *   iscsi_call.c     single commands that the thread waits for
  *   iscsi_probe.c    size and abilities of the LUN
  *   iscsi_io.c       requests, split into commands; their ends and retries
- *   iscsi_pr.c       persistent reservations
- *   iscsi_holder.c   what tgtd needs before a PREEMPT
+ *   iscsi_pr.c       the SCSI port: single commands for pr.c, and what other threads ask for
  *   iscsi_guard.c    the way back after a loss or conflict (F2), path states
  *
  * Everything but the part of struct iscsi_dev marked `shared` belongs to the thread.
@@ -28,6 +27,7 @@
 
 #include "lib/bdev_impl.h"
 #include "lib/list.h"
+#include "lib/scsi.h"
 
 #define ISCSI_PORTALS 4
 #define ISCSI_DEPTH 64                /* commands under way */
@@ -99,7 +99,6 @@ struct iscsi_dev {
 	char initiator[224], secret[256];
 	uint32_t isid;              /* the same at each login: the target then ends the old session first (RFC 7143 6.3.5) */
 	bool rdonly;
-	bool tgtd;                  /* the target says so: see iscsi_holder.c */
 	unsigned silence_ms, open_ms;
 	pthread_t thread;
 	int wake;                   /* eventfd */
@@ -133,7 +132,7 @@ struct iscsi_dev {
 	int login_status;
 	char login_error[160];
 	enum csv_path_state state;
-	enum csv_pr_type pr_type;   /* what pr_reserve() took */
+	struct csv_scsi_port port;
 	bool registered;            /* pr_register() gave a key: no way back without a guard */
 	struct csv_list queue, retry, inflight;
 	unsigned ninflight;
@@ -199,26 +198,7 @@ bool csv_iscsi_idle(struct iscsi_dev *d);
 /* ---- iscsi_pr.c ---- */
 /* Does ctl->op; false: the session was lost on the way, do it again. */
 bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl);
-enum csv_err csv_iscsi_pr_status(struct iscsi_dev *d, struct csv_pr_status *st);
-enum csv_err csv_iscsi_pr_register(struct iscsi_dev *d, uint64_t key);
-enum csv_err csv_iscsi_pr_reserve(struct iscsi_dev *d, uint64_t key, enum csv_pr_type type);
-
-enum iscsi_pr_answer {
-	ISCSI_PR_OK,
-	ISCSI_PR_CONFLICT,
-	ISCSI_PR_REFUSED, /* the target does not do that */
-	ISCSI_PR_ERROR,
-	ISCSI_PR_LOST,    /* the session */
-};
-/* What an answered PERSISTENT RESERVE OUT says. */
-enum iscsi_pr_answer csv_iscsi_pr_answer(const struct iscsi_call *call);
-/* One PERSISTENT RESERVE OUT with the basic parameter list, made again after unit attentions and BUSY. */
-enum iscsi_pr_answer csv_iscsi_pr_out(struct iscsi_dev *d, int sa, enum csv_pr_type type, uint64_t key,
-				      uint64_t sa_key);
-
-/* ---- iscsi_holder.c ---- */
-/* Makes the registration of this session the reservation's maker. REFUSED: things are as they were. */
-enum iscsi_pr_answer csv_iscsi_become_holder(struct iscsi_dev *d, enum csv_pr_type type, uint64_t key);
+void csv_iscsi_port_init(struct iscsi_dev *d);
 
 /* ---- iscsi_guard.c ---- */
 bool csv_iscsi_guarded(struct iscsi_dev *d);

@@ -120,7 +120,7 @@ static enum csv_err is_disk(struct iscsi_dev *d, struct csv_why *why)
 			       d->name.target);
 	csv_iscsi_call_free(&call);
 	if (err == CSV_OK)
-		err = is_tgtd(d, &d->tgtd);
+		err = is_tgtd(d, &d->port.tgtd);
 	return err;
 }
 
