@@ -51,6 +51,7 @@ fetch_kernel() {
 	fi
 	[ -n "$package" ] || die "apt knows no linux-image-amd64"
 	download "$out/debs" "$package"
+	mkdir -p "$(dirname "$kernel")"
 	# Into another name first: an interrupted unpacking must not look complete.
 	rm -rf "$kernel.new"
 	dpkg-deb -x "$out/debs/${package}_"*.deb "$kernel.new"
