@@ -15,7 +15,7 @@ enum csv_err csv_bdev_open(const char *lun, unsigned flags, struct csv_bdev **de
 	if (strstr(lun, "://"))
 		return csv_fail(why, CSV_USAGE, "give a path or iscsi://host/IQN/LUN", "unknown kind of LUN '%.100s'",
 				lun);
-	return csv_bdev_file_open(lun, flags, dev, why);
+	return csv_bdev_disk_open(lun, flags, dev, why);
 }
 
 void csv_bdev_close(struct csv_bdev *dev)

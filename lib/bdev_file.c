@@ -118,16 +118,17 @@ static enum csv_err busy(const char *path, const char *holder, struct csv_why *w
 }
 
 /*
- * Plain files: a lock of the open file description, which dies with the last
- * descriptor, so a killed program leaves none behind.
- */
-/*
- * The lock of a killed process lives until its last request in the kernel has ended, a moment after the process (F3:
- * its successor must wait for just that).  So a lock that nobody can be named for is waited for, at most this long.
+ * The lock of a killed process, and its O_EXCL, live until its last request in the kernel has ended, a moment after the
+ * process (F3: its successor must wait for just that).  So if nobody can be named as the holder he is waited for, at
+ * most this long.
  */
 #define DEAD_HOLDER_MS 5000u
 #define DEAD_HOLDER_POLL_MS 20u
 
+/*
+ * Plain files: a lock of the open file description, which dies with the last
+ * descriptor, so a killed program leaves none behind.
+ */
 static enum csv_err lock_file(struct file_dev *f, const char *path, struct csv_why *why)
 {
 	struct flock lk = { .l_type = f->rdonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
@@ -146,10 +147,25 @@ static enum csv_err lock_file(struct file_dev *f, const char *path, struct csv_w
 	}
 }
 
+static int open_waiting(const char *path, int how, char *holder, size_t size)
+{
+	for (unsigned waited = 0;; waited += DEAD_HOLDER_POLL_MS) {
+		int fd = open(path, how);
+
+		if (fd >= 0 || errno != EBUSY)
+			return fd;
+		csv_holder_of_device(path, holder, size);
+		errno = EBUSY;
+		if (holder[0] || waited >= DEAD_HOLDER_MS)
+			return -1;
+		poll(NULL, 0, DEAD_HOLDER_POLL_MS);
+	}
+}
+
 static enum csv_err open_fd(struct file_dev *f, const char *path, unsigned flags, struct csv_why *why)
 {
 	int how = (f->rdonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY;
-	char holder[96];
+	char holder[96] = "";
 	struct stat st;
 
 	if (stat(path, &st))
@@ -160,7 +176,7 @@ static enum csv_err open_fd(struct file_dev *f, const char *path, unsigned flags
 	/* On a device O_EXCL excludes other O_EXCL openers and kernel users (mounts, dm, md); see open(2). */
 	if ((flags & CSV_BDEV_EXCLUSIVE) && S_ISBLK(st.st_mode))
 		how |= O_EXCL;
-	f->fd = f->direct ? open(path, how | O_DIRECT) : open(path, how);
+	f->fd = open_waiting(path, f->direct ? how | O_DIRECT : how, holder, sizeof(holder));
 	if (f->fd < 0 && f->direct && errno == EINVAL) {
 		/* A filesystem without O_DIRECT: fdatasync still makes data durable. */
 		f->direct = false;
@@ -170,7 +186,6 @@ static enum csv_err open_fd(struct file_dev *f, const char *path, unsigned flags
 		return CSV_OK;
 	if (errno != EBUSY)
 		return csv_fail(why, csv_err_from_errno(errno), NULL, "cannot open %.150s: %m", path);
-	csv_holder_of_device(path, holder, sizeof(holder));
 	return busy(path, holder, why);
 }
 

@@ -16,6 +16,8 @@ void csv_bdev_generation_bump(struct csv_bdev *dev);
 
 /* The back ends, for csv_bdev_open(). */
 enum csv_err csv_bdev_file_open(const char *path, unsigned flags, struct csv_bdev **dev, struct csv_why *why);
+/* The same path, with reservations where it is a SCSI disk. */
+enum csv_err csv_bdev_disk_open(const char *path, unsigned flags, struct csv_bdev **dev, struct csv_why *why);
 enum csv_err csv_bdev_iscsi_open(const char *url, unsigned flags, struct csv_bdev **dev, struct csv_why *why);
 
 /*

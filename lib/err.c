@@ -101,6 +101,7 @@ enum csv_err csv_err_from_errno(int no)
 		{ ECONNREFUSED, CSV_UNREACH },
 		{ EHOSTUNREACH, CSV_UNREACH },
 		{ ENETUNREACH, CSV_UNREACH },
+		{ ENOLINK, CSV_UNREACH }, /* of a block device: its transport is gone (BLK_STS_TRANSPORT) */
 		/* The kernel's answer to a reservation conflict on a block device (BLK_STS_RESV_CONFLICT). */
 		{ EBADE, CSV_CONFLICT },
 	};

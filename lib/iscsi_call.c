@@ -66,40 +66,24 @@ static void want_check(struct iscsi_dev *d, const char *reason)
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
 }
 
-/*
- * 29h that do not tell of lost memory: 02h and 03h name a reset, which keeps the cache
- * (SAM-5 6.3.3), as fencing makes them (F3).  00h is "power on, reset, or bus device
- * reset": targets that do not tell them apart send it for resets too.  Here it can only
- * be a reset: a target that lost power lost its TCP connections, and a session's loss
- * has been counted by itself.
- */
-static bool is_mere_reset(int ascq)
-{
-	return ascq == 0x2900 || ascq == 0x2902 || ascq == SCSI_SENSE_ASCQ_BUS_DEVICE_RESET_FUNCTION_OCCURED;
-}
-
-/*
- * Additional sense codes of SPC-4 table F.1 (asc << 8 | ascq).  After a power-on
- * what the cache held may be gone (J4), so the generation grows.
- */
+/* After a power-on what the cache held may be gone (J4), so the generation grows. */
 void csv_iscsi_note_attention(struct iscsi_dev *d, int ascq)
 {
-	switch (ascq) {
-	case 0x2a03: /* reservations preempted */
-	case 0x2a04: /* reservations released */
-	case 0x2a05: /* registrations preempted */
+	switch (csv_scsi_attention(ascq)) {
+	case CSV_UA_OTHER:
+		return;
+	case CSV_UA_RESERVATIONS:
 		want_check(d, "reservations of the LUN have changed");
 		return;
-	case 0x2f00: /* commands cleared by another initiator */
+	case CSV_UA_CLEARED:
 		d->cleared_ms = csv_iscsi_now();
 		return;
-	default:
+	case CSV_UA_POWER:
+		csv_bdev_generation_bump(&d->dev);
+		break;
+	case CSV_UA_RESET:
 		break;
 	}
-	if (ascq >> 8 != 0x29)
-		return;
-	if (!is_mere_reset(ascq))
-		csv_bdev_generation_bump(&d->dev);
 	d->cleared_ms = csv_iscsi_now();
 	want_check(d, "the LUN was reset");
 }

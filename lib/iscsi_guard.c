@@ -273,6 +273,7 @@ void csv_iscsi_come_back(struct iscsi_dev *d)
  */
 static void note_lost_registration(struct iscsi_dev *d)
 {
+	uint32_t pr_generation;
 	unsigned n = 0;
 	uint64_t key;
 
@@ -280,7 +281,7 @@ static void note_lost_registration(struct iscsi_dev *d)
 	key = d->guard.pr_key;
 	pthread_mutex_unlock(&d->guard_lock);
 	/* Without an answer it is taken for lost. */
-	if (csv_pr_count_key(&d->port, key, &n) != CSV_OK || n == 0)
+	if (csv_pr_count_key(&d->port, key, &n, &pr_generation) != CSV_OK || n == 0)
 		csv_bdev_generation_bump(&d->dev);
 }
 

@@ -91,12 +91,11 @@ static bool contains(const uint64_t *keys, unsigned n, uint64_t key)
 	return false;
 }
 
-enum csv_err csv_pr_count_key(struct csv_scsi_port *port, uint64_t key, unsigned *n)
+enum csv_err csv_pr_count_key(struct csv_scsi_port *port, uint64_t key, unsigned *n, uint32_t *generation)
 {
-	uint32_t generation;
 	uint64_t *keys;
 	unsigned all;
-	enum csv_err err = read_keys(port, &keys, &all, &generation);
+	enum csv_err err = read_keys(port, &keys, &all, generation);
 
 	if (err != CSV_OK)
 		return err;
@@ -149,6 +148,22 @@ enum csv_err csv_pr_register(struct csv_scsi_port *port, uint64_t key)
 	 * registration tells of a target that has lost its memory (J4).
 	 */
 	return csv_scsi_err(csv_pr_out(port, CSV_PR_REGISTER_AND_IGNORE, CSV_PR_NONE, 0, key, false));
+}
+
+/*
+ * What the kernel has queued it sends again after a restart of the target, before anybody has looked at a slot.  If the
+ * target has kept the reservation, it refuses what a fenced host sends so.
+ */
+enum csv_err csv_pr_register_lasting(struct csv_scsi_port *port, uint64_t key)
+{
+	enum csv_scsi_answer r = CSV_SCSI_REFUSED;
+
+	if (!port->no_aptpl)
+		r = csv_pr_out(port, CSV_PR_REGISTER_AND_IGNORE, CSV_PR_NONE, 0, key, true);
+	if (r != CSV_SCSI_REFUSED)
+		return csv_scsi_err(r);
+	port->no_aptpl = true;
+	return csv_pr_register(port, key);
 }
 
 enum csv_err csv_pr_reserve(struct csv_scsi_port *port, uint64_t key, enum csv_pr_type type)

@@ -23,10 +23,12 @@ enum csv_scsi_answer csv_pr_out(struct csv_scsi_port *port, int sa, enum csv_pr_
 
 /* REGISTER AND IGNORE EXISTING KEY; 0 unregisters. */
 enum csv_err csv_pr_register(struct csv_scsi_port *port, uint64_t key);
+/* The same, to outlive the target's power (APTPL) where the target can do that. */
+enum csv_err csv_pr_register_lasting(struct csv_scsi_port *port, uint64_t key);
 enum csv_err csv_pr_reserve(struct csv_scsi_port *port, uint64_t key, enum csv_pr_type type);
 enum csv_err csv_pr_status(struct csv_scsi_port *port, struct csv_pr_status *st);
-/* How many registrations (of paths) have the key. */
-enum csv_err csv_pr_count_key(struct csv_scsi_port *port, uint64_t key, unsigned *n);
+/* How many registrations (of paths) have the key; *generation: PRGENERATION, which a power-on sets to 0. */
+enum csv_err csv_pr_count_key(struct csv_scsi_port *port, uint64_t key, unsigned *n, uint32_t *generation);
 /*
  * The reservation made sure of, the victim's key removed, its queued commands dead (F1, F3).  *aborted: by PREEMPT AND
  * ABORT, else by a reset.  CONFLICT: our own key is gone.

@@ -57,6 +57,31 @@ enum csv_scsi_answer csv_scsi_run(struct csv_scsi_port *port, struct csv_scsi_cm
 	return answer(cmd);
 }
 
+/*
+ * 29h that do not tell of lost memory: 02h and 03h name a reset, which keeps the cache
+ * (SAM-5 6.3.3), as fencing makes them (F3).  00h is "power on, reset, or bus device
+ * reset": targets that do not tell them apart send it for resets too.  Here it can only
+ * be a reset: a target that lost power lost its TCP connections and its registrations,
+ * and either has been counted by itself.
+ */
+enum csv_attention csv_scsi_attention(int asc)
+{
+	switch (asc) {
+	case 0x2a03: /* reservations preempted */
+	case 0x2a04: /* reservations released */
+	case 0x2a05: /* registrations preempted */
+		return CSV_UA_RESERVATIONS;
+	case 0x2f00:
+		return CSV_UA_CLEARED;
+	case 0x2900:
+	case 0x2902:
+	case 0x2903:
+		return CSV_UA_RESET;
+	default:
+		return asc >> 8 == 0x29 ? CSV_UA_POWER : CSV_UA_OTHER;
+	}
+}
+
 enum csv_err csv_scsi_err(enum csv_scsi_answer a)
 {
 	switch (a) {

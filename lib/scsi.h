@@ -60,12 +60,23 @@ struct csv_scsi_port {
 	enum csv_err (*reset)(struct csv_scsi_port *port);
 	/* tgtd's TransportID of this initiator port, at most CSV_TRANSPORT_ID_MAX bytes; 0: not known. */
 	size_t (*transport_id)(struct csv_scsi_port *port, uint8_t *id);
+	void *owner;                 /* the device's, for the call-backs */
 	bool tgtd;                   /* see pr_holder.c */
+	bool no_aptpl;               /* the target has refused it */
 	enum csv_pr_type held;       /* what was reserved last through this port, to be made again (F1) */
 };
 
 /* Sends a command until it is neither a unit attention nor BUSY that comes back, at most some 20 times. */
 enum csv_scsi_answer csv_scsi_run(struct csv_scsi_port *port, struct csv_scsi_cmd *cmd);
+/* What a unit attention's code (SPC-4 table F.1) means for a device. */
+enum csv_attention {
+	CSV_UA_OTHER,
+	CSV_UA_RESERVATIONS,         /* preempted or released */
+	CSV_UA_CLEARED,              /* commands cleared by another initiator */
+	CSV_UA_RESET,                /* keeps the cache */
+	CSV_UA_POWER,                /* what the cache held may be gone (J4) */
+};
+enum csv_attention csv_scsi_attention(int asc);
 /* OK, CONFLICT, NOTSUP, IO, UNREACH. */
 enum csv_err csv_scsi_err(enum csv_scsi_answer a);
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import csvfs, fabric
 from harness.cluster import Cluster
 from harness.errors import HarnessError
+from harness.instance import MOUNT_POINT
 
 from . import dlm, iscsi, taps
 from .machine import Machine
@@ -31,6 +32,11 @@ class Lab(Cluster):
     def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=3000, use_csvfs=False):
         super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
         self.outcasts = set()  # names of machines that the others have dropped, or will
+
+    @property
+    def lun(self):
+        """The disk that holds the volume: the kernel's, on every machine."""
+        return self.disk()
 
     def initiator(self, node):
         """iSCSI name of a node."""
@@ -66,6 +72,7 @@ class Lab(Cluster):
         """The DLM and the initiator of one machine."""
         dlm.begin_start(node)
         iscsi.start(node)
+        node.run(["mkdir", "-p", MOUNT_POINT])
         iscsi.login(node, self.instance.iqn, self.target.portal[0], self.target.luns)
         dlm.wait_start(node)
 

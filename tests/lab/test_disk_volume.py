@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The volume on the kernel's block device, mounted on all machines: its fence and its way back go through SG_IO."""
+import json
+import subprocess
+
+import pytest
+
+from disks import EVENT_S, HERE, PYTHON, Disk
+from harness import csvfs
+from harness.instance import BIN, MOUNT_POINT
+
+BLOCK = 4096
+
+
+def status(node):
+    """What csvadm says of the volume on a node."""
+    return json.loads(node.run([BIN / "csvadm", "--json", "status"]).stdout)["volumes"][0]
+
+
+def key(node):
+    """The reservation key of a node's mount."""
+    info = json.loads(node.run([BIN / "csvadm", "--json", "volume", "info", "vol1"]).stdout)
+    return int(info["slots"][status(node)["slot"]]["pr_key"], 16)
+
+
+@pytest.fixture
+def volume(lab):
+    """A new volume on LUN 1's disk, mounted on every machine."""
+    lab.use_csvfs = True
+    lab.start_lockd(lab.nodes)
+    csvfs.csvadm(lab.nodes[0], ["format", lab.disk(), "--name", "vol1", "--cluster", lab.instance.name, "--force",
+                                "--slots", "4", "--journal", "8M"])
+    lab.mount(lab.nodes)
+    yield lab
+    lab.heal()
+    for node in lab.nodes:
+        csvfs.csvadm(node, ["umount", MOUNT_POINT])
+    checked = json.loads(lab.nodes[0].run([BIN / "csvadm", "--json", "check", lab.disk()]).stdout)
+    assert checked["clean"] is True
+    lab.use_csvfs = False
+
+
+class FileWriter:
+    """writer.py on block 0 of a file of the volume."""
+
+    def __init__(self, node, name):
+        self.path = f"{MOUNT_POINT}/{name}"
+        node.run(["dd", "if=/dev/zero", f"of={self.path}", f"bs={BLOCK}", "count=1", "conv=fsync", "status=none"])
+        self.child = node.popen([PYTHON, HERE / "writer.py", self.path, 0], text=True, stdout=subprocess.PIPE)
+        self.last = 0
+
+    def read_on(self, more):
+        """Wait until so many more writes are acknowledged."""
+        until = self.last + more
+        for line in self.child.stdout:
+            assert not line.startswith("refused"), line
+            self.last = int(line)
+            if self.last >= until:
+                return
+        raise AssertionError("the writer has ended")
+
+    def rest(self):
+        """Its last line once it has ended; numbers acknowledged until then are counted."""
+        line = ""
+        for line in self.child.stdout:
+            if not line.startswith("refused") and line.endswith("\n"):
+                self.last = int(line)
+        self.child.stdout.close()
+        self.child.wait(EVENT_S)
+        return line.strip()
+
+    def kill(self):
+        """End it."""
+        self.child.kill()
+        self.child.stdout.close()
+        self.child.wait(EVENT_S)
+
+
+def number_in(node, path):
+    """The number that the file holds."""
+    return int.from_bytes(node.run(["head", "-c", 8, path], text=False).stdout, "little")
+
+
+def overwrite(node, path):
+    """Write to a file of the dead or frozen node: waits for the fence and the replay."""
+    node.run(["dd", f"of={path}", f"bs={BLOCK}", "count=1", "conv=notrunc,fsync", "oflag=direct", "iflag=fullblock",
+              "status=none"], input=b"\xff" * BLOCK, text=False)
+
+
+def test_all_write(volume):
+    for node in volume.nodes:
+        node.run(["sh", "-c", 'echo "$0" >"$1" && sync "$1"', node.name, f"{MOUNT_POINT}/of-{node.name}"])
+    for node in volume.nodes:
+        for other in volume.nodes:
+            assert node.run(["cat", f"{MOUNT_POINT}/of-{other.name}"]).stdout == f"{other.name}\n"
+    assert Disk(volume.nodes[0], volume.disk()).keys() == {key(node) for node in volume.nodes}
+
+
+def test_second_mount_and_tools_are_refused(volume):
+    node = volume.nodes[0]
+    for words in (["format", volume.disk(), "--name", "x", "--force"], ["mount", volume.disk(), "/mnt", "-o", "lock=local"]):
+        assert node.run([BIN / "csvadm", *words], check=False).returncode == 3
+    # From another host O_EXCL says nothing; the keys do.
+    csvfs.csvadm(volume.nodes[2], ["umount", MOUNT_POINT])
+    done = volume.nodes[2].run([BIN / "csvadm", "format", volume.disk(), "--name", "x", "--force"], check=False)
+    assert done.returncode == 3 and "mounted" in done.stderr
+
+
+def test_killed_machine_is_fenced_and_recovered(volume):
+    one, two, three = volume.nodes
+    dead_key = key(one)
+    writer = FileWriter(one, "killed")
+    writer.read_on(20)
+    volume.kill("n1")
+    writer.rest()
+    volume.wait_until("n1 to be recovered", lambda: dead_key not in Disk(two, volume.disk()).keys(), EVENT_S)
+    assert number_in(two, writer.path) >= writer.last
+    overwrite(three, writer.path)
+    assert Disk(two, volume.disk()).keys() == {key(two), key(three)}
+    assert {status(node)["state"] for node in (two, three)} == {"online"}
+
+
+def test_frozen_machine_writes_late(volume):
+    one, two, three = volume.nodes
+    dead_key = key(one)
+    writer = FileWriter(one, "frozen")
+    writer.read_on(20)
+    volume.freeze("n1")
+    overwrite(two, writer.path)
+    assert dead_key not in Disk(two, volume.disk()).keys()
+    volume.thaw("n1")
+    assert writer.rest().startswith("refused")
+    volume.wait_until("n1 to say that it is fenced", lambda: status(one)["state"] in ("fenced", "failed"), EVENT_S)
+    assert two.run(["head", "-c", BLOCK, writer.path], text=False).stdout == b"\xff" * BLOCK
+    assert Disk(two, volume.disk()).keys() == {key(two), key(three)}
+
+
+def test_target_restarts_under_load(volume):
+    """tgtd forgets registrations and reservation; the kernels log in again and say nothing."""
+    one, two, three = volume.nodes
+    keys = {key(node) for node in volume.nodes}
+    writer = FileWriter(one, "restart")
+    writer.read_on(20)
+    volume.target.stop()
+    volume.target.start()
+    writer.read_on(20)
+    for node in (two, three):
+        node.run(["sh", "-c", 'echo x >"$0" && sync "$0"', f"{MOUNT_POINT}/after-{node.name}"])
+    disk = Disk(one, volume.disk())
+    volume.wait_until("all keys to be back", lambda: disk.keys() == keys, EVENT_S)
+    assert "Write Exclusive, all registrants" in disk.persist("--in", "--read-reservation").stdout
+    writer.kill()
