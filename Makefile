@@ -44,7 +44,7 @@ CLIENT_SRC  := $(call src,lockd/client)
 MIGRATE_SRC := $(call src,migrate/source migrate/target migrate/qemu)
 CORE_SRC    := $(call src,fs/disk fs/journal fs/meta fs/data fs/vhd)
 FSD_SRC     := $(filter-out fs/main.c,$(call src,fs fs/lock fs/fuse fs/ctl))
-CSVADM_SRC  := $(filter-out tools/main.c,$(call src,tools tools/cmd tools/check))
+CSVADM_SRC  := $(filter-out tools/main.c,$(call src,tools tools/cmd tools/check tools/lun))
 
 LIB_A     := $(BUILD)/libcsv.a
 MIGCORE_A := $(BUILD)/libmigcore.a

@@ -24,6 +24,7 @@
 
 struct csv_bdev;
 struct csv_io;
+struct csv_scsi_cmd;
 
 enum csv_io_op {
 	CSV_IO_READ,
@@ -113,6 +114,8 @@ struct csv_bdev_ops {
 	enum csv_err (*pr_preempt)(struct csv_bdev *dev, uint64_t key, uint64_t victim, enum csv_pr_type type,
 				   bool *aborted);
 	enum csv_err (*pr_status)(struct csv_bdev *dev, struct csv_pr_status *st); /* READ KEYS + READ RESERVATION */
+	/* One SCSI command (lib/scsi.h), for probing; may be sent again if its answer is lost. NULL: no SCSI. */
+	enum csv_err (*scsi)(struct csv_bdev *dev, struct csv_scsi_cmd *cmd);
 	void (*set_guard)(struct csv_bdev *dev, const struct csv_bdev_guard *guard); /* copied; NULL: none */
 	/* Name that tells this host from all others at the target. A device with reservations has one. */
 	const char *(*initiator)(struct csv_bdev *dev);

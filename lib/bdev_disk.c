@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Block device on a SCSI disk of the kernel: open, close, reservations. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/disk_impl.h"
 #include "lib/pr.h"
 #include "lib/thread.h"
-
-#define READY_TRIES 20
 
 /* ---- on the paths; pr_lock held ---------------------------------------------------------------- */
 
@@ -131,9 +130,7 @@ void csv_disk_note_attention(struct disk_dev *d, int asc)
 
 static void port_rest(struct csv_scsi_port *port, unsigned ms)
 {
-	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	nanosleep(&ts, NULL);
+	poll(NULL, 0, (int)ms);
 }
 
 void csv_disk_port_init(struct disk_dev *d, struct csv_scsi_port *port)
@@ -145,7 +142,7 @@ void csv_disk_port_init(struct disk_dev *d, struct csv_scsi_port *port)
 
 /* ---- reservations --------------------------------------------------------------------------------- */
 
-enum pr_op { PR_REGISTER, PR_RESERVE, PR_PREEMPT, PR_STATUS };
+enum pr_op { PR_REGISTER, PR_RESERVE, PR_PREEMPT, PR_STATUS, PR_SCSI };
 
 struct pr_call {
 	enum pr_op op;
@@ -153,6 +150,7 @@ struct pr_call {
 	enum csv_pr_type type;
 	bool aborted;
 	struct csv_pr_status *st;
+	struct csv_scsi_cmd *cmd;
 };
 
 static enum csv_err once(struct disk_dev *d, struct pr_call *c)
@@ -172,6 +170,9 @@ static enum csv_err once(struct disk_dev *d, struct pr_call *c)
 		return err;
 	case PR_STATUS:
 		ON_A_PATH(d, err, csv_pr_status(port, c->st));
+		break;
+	case PR_SCSI:
+		ON_A_PATH(d, err, port->command(port, c->cmd));
 		break;
 	}
 	return err;
@@ -252,6 +253,13 @@ static enum csv_err disk_pr_status(struct csv_bdev *dev, struct csv_pr_status *s
 	return run(dev, &c);
 }
 
+static enum csv_err disk_scsi(struct csv_bdev *dev, struct csv_scsi_cmd *cmd)
+{
+	struct pr_call c = { .op = PR_SCSI, .cmd = cmd };
+
+	return run(dev, &c);
+}
+
 /* When this returns, no call-back of the guard before is running, nor will be. */
 static void disk_set_guard(struct csv_bdev *dev, const struct csv_bdev_guard *guard)
 {
@@ -299,6 +307,7 @@ static const struct csv_bdev_ops disk_ops = {
 	.pr_reserve = disk_pr_reserve,
 	.pr_preempt = disk_pr_preempt,
 	.pr_status = disk_pr_status,
+	.scsi = disk_scsi,
 	.set_guard = disk_set_guard,
 	.close = disk_close,
 };

@@ -93,6 +93,13 @@ static enum csv_err iscsi_pr_status(struct csv_bdev *dev, struct csv_pr_status *
 	return run_ctl(dev, &ctl);
 }
 
+static enum csv_err iscsi_scsi(struct csv_bdev *dev, struct csv_scsi_cmd *cmd)
+{
+	struct iscsi_ctl ctl = { .op = ISCSI_CTL_SCSI, .cmd = cmd };
+
+	return run_ctl(dev, &ctl);
+}
+
 /* When this returns, no call-back of the guard before is running, nor will be. */
 static void iscsi_set_guard(struct csv_bdev *dev, const struct csv_bdev_guard *guard)
 {
@@ -251,6 +258,7 @@ static const struct csv_bdev_ops iscsi_ops = {
 	.pr_reserve = iscsi_pr_reserve,
 	.pr_preempt = iscsi_pr_preempt,
 	.pr_status = iscsi_pr_status,
+	.scsi = iscsi_scsi,
 	.set_guard = iscsi_set_guard,
 	.initiator = iscsi_initiator,
 	.close = iscsi_close,

@@ -79,7 +79,7 @@ struct iscsi_cmd {
 	struct iovec vec[];
 };
 
-enum iscsi_ctl_op { ISCSI_CTL_REGISTER, ISCSI_CTL_RESERVE, ISCSI_CTL_PREEMPT, ISCSI_CTL_STATUS };
+enum iscsi_ctl_op { ISCSI_CTL_REGISTER, ISCSI_CTL_RESERVE, ISCSI_CTL_PREEMPT, ISCSI_CTL_STATUS, ISCSI_CTL_SCSI };
 
 /* A blocking operation of another thread, on its stack until `done`. */
 struct iscsi_ctl {
@@ -89,6 +89,7 @@ struct iscsi_ctl {
 	enum csv_pr_type type;
 	bool aborted;
 	struct csv_pr_status *st;
+	struct csv_scsi_cmd *cmd;
 	enum csv_err err;
 	bool done;
 };

@@ -123,6 +123,9 @@ bool csv_iscsi_pr_run(struct iscsi_dev *d, struct iscsi_ctl *ctl)
 	case ISCSI_CTL_STATUS:
 		ctl->err = csv_pr_status(&d->port, ctl->st);
 		break;
+	case ISCSI_CTL_SCSI:
+		ctl->err = port_command(&d->port, ctl->cmd);
+		break;
 	}
 	return ctl->err != CSV_UNREACH;
 }

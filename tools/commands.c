@@ -12,6 +12,8 @@ const struct csv_command csv_commands[] = {
 	{ NULL, "status", "", "state of this node and its volumes", csv_cmd_status },
 	{ "volume", "list", "", "volumes mounted on this node", csv_cmd_volume_list },
 	{ "volume", "info", "VOLUME|LUN", "one volume: size, features, slots", csv_cmd_volume_info },
+	{ "lun", "check", "LUN [--destructive]",
+	  "try what a LUN really honours, and say whether it is fit for a volume", csv_cmd_lun_check },
 	{ "node", "list", "", "nodes of the cluster", csv_cmd_node_list },
 	{ "lock", "list", "VOLUME [--inode I]", "cluster locks of a volume: who holds, who waits", csv_cmd_lock_list },
 	{ "handle", "list", "[--vm V]", "open VHDs on this node", csv_cmd_handle_list },

@@ -150,3 +150,36 @@ def test_target_restarts_under_load(volume):
     volume.wait_until("all keys to be back", lambda: disk.keys() == keys, EVENT_S)
     assert "Write Exclusive, all registrants" in disk.persist("--in", "--read-reservation").stdout
     writer.kill()
+
+
+def lun_check(node, *words):
+    """What `csvadm lun check` says; the exit code first."""
+    done = node.run([BIN / "csvadm", "--json", "lun", "check", *words], check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_lun_check(lab):
+    """tgtd through the kernel; nothing is left there, and a LUN in use is refused."""
+    one, two = (Disk(node, lab.disk(2)) for node in lab.nodes[:2])
+    one.clear()
+    data = b"\xa5" * BLOCK
+    last = (2 << 30) // BLOCK - 1
+    one.write(data, last)
+    code, said = lun_check(one.node, one.path)
+    assert (code, said["fit"], said["against"]) == (0, True, [])
+    assert (said["size"], said["block"]) == (2 << 30, 512)
+    assert 7 in said["pr_types"] and 5 in said["pr_types"]
+    assert [said[name] for name in ("preempt_abort", "compare_write", "unmap", "aptpl")] == [False, False, True, False]
+    assert two.keys() == set() and "there is NO reservation" in two.persist("--in", "--read-reservation").stdout
+    assert two.read(last) == data
+    two.register()
+    code, said = lun_check(one.node, one.path)
+    assert (code, said["error"]["code"]) == (3, "busy")
+    assert two.keys() == {two.key}
+    two.clear()
+
+
+def test_lun_check_of_a_mounted_volume(volume):
+    for node in volume.nodes:
+        assert lun_check(node, volume.disk())[0] == 3
+    assert Disk(volume.nodes[0], volume.disk()).keys() == {key(node) for node in volume.nodes}

@@ -7,6 +7,8 @@
 #include "lib/iov.h"
 #include "lib/pr.h"
 
+#define FAKE_SECTOR 512u
+
 /* ---- commands ------------------------------------------------------------------------------------- */
 
 static void check(struct csv_scsi_cmd *cmd, uint8_t key, int asc)
@@ -104,11 +106,28 @@ static void reserve_out(struct fake_path *p, struct csv_scsi_cmd *cmd)
 		lun->type = (enum csv_pr_type)(cmd->cdb[2] & 0xf);
 		return;
 	}
+	if (sa == CSV_PR_RELEASE) {
+		lun->type = CSV_PR_NONE;
+		if (lun->intruder)
+			lun->host[2].path[0].key = FAKE_INTRUDER;
+		return;
+	}
 	lun->generation++;
 	if (!remove_key(lun, sa_key, p))
 		cmd->status = CSV_SAM_CONFLICT;
 	else
 		p->host->aborts += sa == CSV_PR_PREEMPT_AND_ABORT;
+}
+
+/* One sector of the last block, compared and written with its own content. */
+static void compare_and_write(struct fake_lun *lun, struct csv_scsi_cmd *cmd)
+{
+	uint8_t *last = lun->cache[FAKE_BLOCKS - 1] + FAKE_BLOCK - FAKE_SECTOR, *both = cmd->data;
+
+	if (memcmp(last, both, FAKE_SECTOR) != 0)
+		check(cmd, CSV_SENSE_MISCOMPARE, 0x1d00);
+	else
+		memcpy(last, both + FAKE_SECTOR, FAKE_SECTOR);
 }
 
 static enum csv_err port_command(struct csv_scsi_port *port, struct csv_scsi_cmd *cmd)
@@ -130,6 +149,10 @@ static enum csv_err port_command(struct csv_scsi_port *port, struct csv_scsi_cmd
 		read_reservation(lun, cmd);
 	else if (cmd->cdb[0] == 0x5f)
 		reserve_out(p, cmd);
+	else if (cmd->cdb[0] == 0x88)
+		answer(cmd, lun->cache[FAKE_BLOCKS - 1] + FAKE_BLOCK - FAKE_SECTOR, FAKE_SECTOR);
+	else if (cmd->cdb[0] == 0x89)
+		compare_and_write(lun, cmd);
 	p->attention = p->dead ? p->attention : 0;
 	pthread_mutex_unlock(&lun->lock);
 	return err;
@@ -251,7 +274,7 @@ struct csv_bdev *fake_open(struct fake_lun *lun, unsigned n, unsigned npaths, bo
 	h->lun = lun;
 	h->npaths = npaths;
 	h->inner.ops = &inner_ops;
-	h->inner.geo = (struct csv_bdev_geometry){ .size = FAKE_BLOCKS * FAKE_BLOCK, .block = 512 };
+	h->inner.geo = (struct csv_bdev_geometry){ .size = FAKE_BLOCKS * FAKE_BLOCK, .block = FAKE_SECTOR };
 	for (unsigned i = 0; i < FAKE_PATHS; i++) {
 		h->path[i].host = h;
 		h->path[i].port = (struct csv_scsi_port){ .command = port_command, .reset = port_reset };

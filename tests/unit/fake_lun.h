@@ -14,6 +14,7 @@
 #define FAKE_BLOCKS 64u
 #define FAKE_PATHS 2u
 #define FAKE_HOSTS 3u
+#define FAKE_INTRUDER 0xbadull
 
 struct fake_lun;
 
@@ -48,6 +49,7 @@ struct fake_lun {
 	bool aptpl;                  /* as the last REGISTER wished */
 	bool refuse_abort, refuse_aptpl;
 	int bad_block;               /* every access fails with CSV_IO; -1: none */
+	bool intruder;               /* host 2 registers when a reservation is released */
 	unsigned writes, conflicts, key_reads;
 };
 
