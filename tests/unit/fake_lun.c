@@ -195,7 +195,7 @@ static enum csv_err execute(struct fake_host *h, struct csv_io *io)
 	uint64_t block = io->off / FAKE_BLOCK;
 
 	if (!reachable(h))
-		return CSV_UNREACH;
+		return lun->path_error;
 	if (io->op == CSV_IO_READ) {
 		h->read_while_busy += h->nwaiting > 0;
 		if ((int)block == lun->bad_block)
@@ -263,6 +263,7 @@ void fake_init(struct fake_lun *lun)
 	memset(lun, 0, sizeof(*lun));
 	pthread_mutex_init(&lun->lock, NULL);
 	lun->bad_block = -1;
+	lun->path_error = CSV_UNREACH;
 }
 
 struct csv_bdev *fake_open(struct fake_lun *lun, unsigned n, unsigned npaths, bool cached)

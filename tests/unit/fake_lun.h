@@ -50,6 +50,7 @@ struct fake_lun {
 	bool refuse_abort, refuse_aptpl;
 	int bad_block;               /* every access fails with CSV_IO; -1: none */
 	bool intruder;               /* host 2 registers when a reservation is released */
+	enum csv_err path_error;     /* what the kernel says of a lost path */
 	unsigned writes, conflicts, key_reads;
 };
 

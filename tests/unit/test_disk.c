@@ -322,6 +322,23 @@ static void test_path_back(void **state)
 	node_close(&a);
 }
 
+/* The kernel tells of some lost paths by EIO only. */
+static void test_path_error_is_eio(void **state)
+{
+	struct writer w;
+	struct node a;
+
+	node_open(&a, 0, 1, WAIT_MS);
+	lun.path_error = CSV_IO;
+	fake_set_dead(&lun, 0, 0, true);
+	writer_start(&w, &a);
+	assert_true(reached(&a.paused, 1));
+	fake_set_dead(&lun, 0, 0, false);
+	assert_int_equal(writer_end(&w), CSV_OK);
+	assert_int_equal(lun.cache[20][0], 'w');
+	node_close(&a);
+}
+
 static void test_path_failed(void **state)
 {
 	struct csv_pr_status st;
@@ -341,12 +358,17 @@ static void test_path_failed(void **state)
 /* What a clean unmount, or a mount that is not through, still has must not be sent later. */
 static void test_no_return_without_guard(void **state)
 {
+	struct writer w;
 	struct node a;
 
 	node_open(&a, 0, 1, WAIT_MS);
 	a.dev->ops->set_guard(a.dev, NULL);
 	fake_set_dead(&lun, 0, 0, true);
-	assert_int_equal(put(&a, 10, 'x', 0), CSV_UNREACH);
+	writer_start(&w, &a);
+	usleep(300000); /* time to wait for the path */
+	fake_set_dead(&lun, 0, 0, false);
+	assert_int_equal(writer_end(&w), CSV_UNREACH);
+	assert_int_equal(lun.writes, 0);
 	node_close(&a);
 }
 
@@ -497,6 +519,7 @@ int main(void)
 		cmocka_unit_test_setup(test_power_cut_aptpl, setup),
 		cmocka_unit_test_setup(test_bad_block, setup),
 		cmocka_unit_test_setup(test_path_back, setup),
+		cmocka_unit_test_setup(test_path_error_is_eio, setup),
 		cmocka_unit_test_setup(test_path_failed, setup),
 		cmocka_unit_test_setup(test_no_return_without_guard, setup),
 		cmocka_unit_test_setup(test_every_path, setup),
