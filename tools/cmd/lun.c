@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/disk/keys.h"
 #include "fs/disk/super.h"
-#include "tools/check/check.h"
 #include "tools/csvadm.h"
 #include "tools/lun/probe.h"
 
@@ -81,7 +81,7 @@ static enum csv_err refuse_if_mounted(struct csv_call *c, struct csv_bdev *dev)
 {
 	struct csv_super sb;
 
-	return csv_super_read(dev, &sb, NULL) ? CSV_OK : csv_check_mounted(dev, &sb, &c->why);
+	return csv_keys_refuse(dev, csv_super_read(dev, &sb, NULL) ? NULL : &sb, 0, &c->why);
 }
 
 /* Nothing may be left behind: the signals that end a program wait for the end of the probe. */
