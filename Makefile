@@ -185,7 +185,7 @@ cluster-stop:
 # The same parts on virtual machines with the stock kernel: its DLM, its iSCSI initiator, its block layer.
 lab: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all $(BUILD)/bin/dlm-probe
-	@tests/run lab=pytest:tests/lab
+	@CSV_TEST_SECONDS=1800 tests/run lab=pytest:tests/lab
 
 # The main job: a VM's disk moves between nodes, live and after a node's death.
 demo: setup

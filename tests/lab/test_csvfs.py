@@ -40,7 +40,8 @@ def test_survivors_take_over_from_a_dead_machine(lab, volume):
     one.run(["sh", "-c", 'mkdir "$0/d" && cp /usr/bin/bash "$0/d/old" && sync "$0/d/old"', volume])
     wanted = checksum(one, "/usr/bin/bash")
     assert checksum(two, f"{volume}/d/old") == wanted
-    one.run(["touch", f"{volume}/d/last"])  # n1 has the folder's lock, and its journal is not empty
+    # n1 has the folder's lock, and its journal is not empty.
+    one.run(["sh", "-c", 'touch "$0/d/last" && sync "$0/d"', volume])
     lab.kill("n1")
     two.run(["mv", f"{volume}/d/old", f"{volume}/d/new"], timeout=RECOVERY_S)  # needs that lock
     assert checksum(three, f"{volume}/d/new") == wanted
