@@ -157,6 +157,7 @@ check: setup
 	@tests/run includes=cmd:tools/dev/check-includes style=cmd:tools/dev/check-style \
 		unit=cmocka:build/tests/unit sim=cmocka:build/tests/sim crash=cmocka:build/tests/crash \
 		bugs-sim=cmocka:build/bugs/tests/sim bugs-crash=cmocka:build/bugs/tests/crash \
+		bugs-fence=cmd:build/bugs/tests/unit/test_recover \
 		asan-unit=cmocka:build/asan/tests/unit \
 		local=pytest:tests/local guest=pytest:tests/demo cluster=pytest:tests/cluster \
 		leftovers=cmd:tests/leftovers

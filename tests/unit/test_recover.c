@@ -16,6 +16,7 @@
 
 #include "core.h"
 #include "fs/ctl/link.h"
+#include "lib/bug.h"
 #include "sock_lockd.h"
 
 #define OWN_SLOT 0u
@@ -277,6 +278,18 @@ static void test_marks_twice(void **state)
 	assert_int_equal(fence(), CSV_OK);
 	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_FENCED);
 }
+
+#ifdef CSV_BUGS
+/* Shows that the test above would find it. */
+static void test_mark_once_is_found(void **state)
+{
+	fake->before_preempt = unmount_lands_late;
+	csv_bug_set(1ul << CSV_BUG_F5_MARK_ONCE);
+	assert_int_equal(fence(), CSV_OK);
+	csv_bug_set(0);
+	assert_int_equal(slot_state(DEAD_SLOT), CSV_SLOT_CLEAN); /* its journal would never be replayed */
+}
+#endif
 
 static void loser_marks_us(void)
 {
@@ -597,6 +610,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_fence),
 		T(test_marks_twice),
+#ifdef CSV_BUGS
+		T(test_mark_once_is_found),
+#endif
 		T(test_duel_won),
 		T(test_duel_lost),
 		T(test_duel_lost_after_preempt),
