@@ -60,7 +60,7 @@ def test_status_while_it_is_down(cluster):
     cluster.net_cut("n1")
     cluster.wait_members(["n1"], ["n1"], quorate=False)
     kill_program(node, "csvfs")
-    cluster.wait_until("the status to tell why", lambda: "quorum" in volume(node).get("reason", ""), 20)
+    cluster.wait_until("the status to tell why", lambda: "quorum" in (volume(node).get("reason") or ""), 20)
     down = volume(node)
     assert down["state"] == "down" and down["mount"] == MOUNT_POINT and down["uuid"] == before["uuid"]
     cluster.net_heal("n1")
