@@ -117,8 +117,6 @@ struct csv_bdev_ops {
 	/* One SCSI command (lib/scsi.h), for probing; may be sent again if its answer is lost. NULL: no SCSI. */
 	enum csv_err (*scsi)(struct csv_bdev *dev, struct csv_scsi_cmd *cmd);
 	void (*set_guard)(struct csv_bdev *dev, const struct csv_bdev_guard *guard); /* copied; NULL: none */
-	/* Name that tells this host from all others at the target. A device with reservations has one. */
-	const char *(*initiator)(struct csv_bdev *dev);
 	void (*close)(struct csv_bdev *dev); /* waits for requests in flight */
 };
 
@@ -173,6 +171,12 @@ static inline void csv_bdev_submit(struct csv_bdev *dev, struct csv_io *io)
 		dev->ops->submit(dev, io);
 }
 uint64_t csv_bdev_generation(struct csv_bdev *dev);
+
+/*
+ * The iSCSI name of this host, which tells it from all others: $CSV_INITIATOR, /etc/csvfs/initiatorname, or made from host
+ * name and machine id.  The same whatever the way to the LUN is.
+ */
+void csv_initiator_name(char *name, size_t size);
 
 /* Synchronous helpers: submit and wait. Never from done(). Offsets and lengths in bytes. */
 enum csv_err csv_bdev_read(struct csv_bdev *dev, uint64_t off, void *buf, size_t len);

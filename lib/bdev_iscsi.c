@@ -115,11 +115,6 @@ static void iscsi_set_guard(struct csv_bdev *dev, const struct csv_bdev_guard *g
 	pthread_mutex_unlock(&d->guard_lock);
 }
 
-static const char *iscsi_initiator(struct csv_bdev *dev)
-{
-	return ((struct iscsi_dev *)dev)->initiator;
-}
-
 static struct iscsi_ctl *first_ctl(struct iscsi_dev *d)
 {
 	struct iscsi_ctl *ctl = NULL;
@@ -260,7 +255,6 @@ static const struct csv_bdev_ops iscsi_ops = {
 	.pr_status = iscsi_pr_status,
 	.scsi = iscsi_scsi,
 	.set_guard = iscsi_set_guard,
-	.initiator = iscsi_initiator,
 	.close = iscsi_close,
 };
 
@@ -297,7 +291,7 @@ static struct iscsi_dev *create(unsigned flags)
 	csv_list_init(&d->retry);
 	csv_list_init(&d->inflight);
 	csv_iscsi_port_init(d);
-	csv_iscsi_initiator_name(d->initiator, sizeof(d->initiator));
+	csv_initiator_name(d->initiator, sizeof(d->initiator));
 	csv_env_system()->random(NULL, &d->isid, sizeof(d->isid));
 	d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return d;

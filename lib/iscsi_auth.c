@@ -62,7 +62,7 @@ static bool first_line(const char *path, char *line, size_t size)
 	return found;
 }
 
-void csv_iscsi_initiator_name(char *name, size_t size)
+void csv_initiator_name(char *name, size_t size)
 {
 	const char *env = getenv("CSV_INITIATOR");
 	char line[256], host[64] = "localhost", id[64] = "";

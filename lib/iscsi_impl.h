@@ -51,8 +51,6 @@ struct iscsi_lun_name {
 enum csv_err csv_iscsi_parse(const char *url, struct iscsi_lun_name *name, struct csv_why *why);
 /* Reads the secret `name` ($CSV_CHAP_DIR or /etc/csvfs/chap): NOENT, ACCESS (mode), INVAL. */
 enum csv_err csv_iscsi_chap_secret(const char *name, char *secret, size_t size, struct csv_why *why);
-/* $CSV_INITIATOR, /etc/csvfs/initiatorname, or made from host name and machine id. */
-void csv_iscsi_initiator_name(char *name, size_t size);
 
 struct iscsi_dev;
 

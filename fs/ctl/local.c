@@ -82,7 +82,7 @@ static enum csv_err claim(struct csv_mount *m, struct csv_pr_status *st, struct 
 	err = csv_host_lock(m, &l->host_lock, why);
 	if (err)
 		return err;
-	l->key = csv_key_make_local(m->dev, m->env, st);
+	l->key = csv_key_make_local(m->env, st);
 	err = csv_mount_register_key(m, l->key, why);
 	return err ? err : csv_keys_admit(m, l->key, csv_key_known, st, why);
 }

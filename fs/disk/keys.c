@@ -21,18 +21,18 @@ bool csv_key_local(uint64_t key)
 	return key >> 44 == (PREFIX << 4 | LOCAL_MARK);
 }
 
-/* The local keys of this host, their number aside. A device that does not know who it is there tells hosts apart by
- * none. */
-static uint64_t host_keys(struct csv_bdev *dev)
+/* The local keys of this host, their number aside. */
+static uint64_t host_keys(void)
 {
-	const char *name = dev->ops->initiator ? dev->ops->initiator(dev) : "";
+	char name[224];
 
+	csv_initiator_name(name, sizeof(name));
 	return PREFIX << 48 | LOCAL_MARK << 44 | (uint64_t)csv_crc32c(0, name, strlen(name)) << 12;
 }
 
-bool csv_key_of_host(struct csv_bdev *dev, uint64_t key)
+bool csv_key_of_host(uint64_t key)
 {
-	return dev->ops->initiator && (key & ~NUMBER_MASK) == host_keys(dev);
+	return (key & ~NUMBER_MASK) == host_keys();
 }
 
 bool csv_key_among(const struct csv_pr_status *st, uint64_t key)
@@ -44,9 +44,9 @@ bool csv_key_among(const struct csv_pr_status *st, uint64_t key)
 	return false;
 }
 
-uint64_t csv_key_make_local(struct csv_bdev *dev, struct csv_env *env, const struct csv_pr_status *st)
+uint64_t csv_key_make_local(struct csv_env *env, const struct csv_pr_status *st)
 {
-	uint64_t base = host_keys(dev);
+	uint64_t base = host_keys();
 	uint16_t number;
 
 	/* *st has room for fewer keys than there are numbers. */

@@ -17,11 +17,10 @@
 
 bool csv_key_known(uint64_t key); /* csvfs's */
 bool csv_key_local(uint64_t key); /* of a mount with lock=local */
-/* Of a lock=local mount that this host made, the device being its way to the target. */
-bool csv_key_of_host(struct csv_bdev *dev, uint64_t key);
+bool csv_key_of_host(uint64_t key); /* of a mount with lock=local that this host made */
 bool csv_key_among(const struct csv_pr_status *st, uint64_t key);
 /* A key for a lock=local mount of this host that none of *st equals. */
-uint64_t csv_key_make_local(struct csv_bdev *dev, struct csv_env *env, const struct csv_pr_status *st);
+uint64_t csv_key_make_local(struct csv_env *env, const struct csv_pr_status *st);
 
 /* CSV_BUSY: says in *why who has the key, as far as the slots (sb; NULL: they cannot be read) tell. */
 enum csv_err csv_key_busy(struct csv_bdev *dev, const struct csv_super *sb, uint64_t key, const char *hint,

@@ -223,7 +223,7 @@ static enum csv_err claim(struct csv_call *c, struct csv_bdev *dev, const struct
 	st = calloc(1, sizeof(*st));
 	err = st ? dev->ops->pr_status(dev, st) : CSV_NOMEM;
 	if (!err) {
-		*key = csv_key_make_local(dev, csv_env_system(), st);
+		*key = csv_key_make_local(csv_env_system(), st);
 		err = dev->ops->pr_register(dev, *key);
 	}
 	if (!err)
