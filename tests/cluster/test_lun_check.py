@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """csvadm lun check over libiscsi: what tgtd honours; nothing is left behind, whatever ends it."""
 import json
+import os
 import signal
 import time
 
 import pytest
 
 from commands import adm, refused, volume
+from harness import csvfs
 from harness.instance import BIN
 
 WANTED = {"block": 512, "preempt_abort": False, "compare_write": False, "unmap": True, "aptpl": False,
@@ -46,6 +48,34 @@ def test_in_use(cluster):
     for node, was in zip(cluster.nodes, before):
         assert [volume(node)[name] for name in ("state", "slot", "incarnation")] \
             == [was[name] for name in ("state", "slot", "incarnation")]
+
+
+def test_other_content(cluster, lun, tmp_path):
+    """A filesystem may be in use by somebody who knows nothing of reservations."""
+    image = cluster.target.backing_file(2)
+    cluster.node("n1").run(["mkfs.ext4", "-q", "-F", image, "64M"])
+    try:
+        refused(cluster.node("n2"), 9, "lun", "check", lun, parts=("ext4", "--destructive"))
+        assert adm(cluster.node("n2"), "lun", "check", lun, "--destructive")["fit"] is True
+    finally:
+        with open(image, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.truncate(0)
+            file.truncate(size)
+
+
+def test_local_mount(cluster, lun):
+    """On another host nothing shows but its slot."""
+    one, two = cluster.nodes[:2]
+    adm(one, "format", lun, "--name", "local", "--force", "--slots", "2", "--journal", "8M")
+    check(two, lun)
+    one.run(["mkdir", "-p", "/run/csv/local"])
+    csvfs.csvadm(one, ["mount", lun, "/run/csv/local", "-o", "lock=local"])
+    try:
+        refused(two, 3, "lun", "check", lun, parts=("lock=local",))
+    finally:
+        one.run([BIN / "csvadm", "umount", "/run/csv/local"])
+    check(two, lun)
 
 
 def test_no_lun(cluster, tmp_path):

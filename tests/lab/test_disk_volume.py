@@ -183,3 +183,70 @@ def test_lun_check_of_a_mounted_volume(volume):
     for node in volume.nodes:
         assert lun_check(node, volume.disk())[0] == 3
     assert Disk(volume.nodes[0], volume.disk()).keys() == {key(node) for node in volume.nodes}
+
+
+# A second session to the same portal is a second path; what multipathd would do is done by hand.
+_MULTIPATH = """
+set -e
+modprobe -a dm_multipath dm_service_time
+for session in /sys/class/iscsi_session/session*; do
+    [ "$(cat "$session/targetname")" = "$0" ] && first=${session##*session}
+done
+iscsiadm -m session -r "$first" --op new >&2
+paths=
+for try in $(seq 600); do
+    paths=$(for disk in /sys/class/iscsi_session/session*/device/target*/*:*:*:1/block/sd*; do
+        [ "$(cat "$disk/../../../../iscsi_session/session"*/targetname)" = "$0" ] && cat "$disk/dev"
+    done)
+    [ "$(echo "$paths" | wc -w)" = 2 ] && break
+    sleep 0.1
+done
+set -- $paths
+size=$(blockdev --getsz "/dev/csv/lun1")
+dmsetup create both -u mpath-csv --table "0 $size multipath 1 queue_if_no_path 0 1 1 service-time 0 2 1 $1 1 $2 1" >&2
+dmsetup mknodes both
+echo $paths
+"""
+
+
+def registrations(disk, wanted):
+    """How many paths have registered a key."""
+    words = disk.persist("--in", "--read-keys").stdout.split()
+    return sum(1 for word in words if word.startswith("0x") and word != "0x0" and int(word, 16) == wanted)
+
+
+def set_path(node, device, state):
+    """A path of a machine fails, or comes back: what multipathd would see and say."""
+    verb = {"offline": "fail_path", "running": "reinstate_path"}[state]
+    node.run(["sh", "-c", 'echo "$1" >"/sys/dev/block/$0/device/state" && dmsetup message both 0 "$2 $0"', device, state,
+              verb])
+
+
+def test_every_path_of_a_multipath_device(volume):
+    one, two, _ = volume.nodes
+    volume.outcasts.add("n1")  # started anew afterwards, without the multipath device
+    csvfs.csvadm(one, ["umount", MOUNT_POINT])
+    paths = one.run(["sh", "-c", _MULTIPATH, volume.instance.iqn]).stdout.split()
+    assert len(paths) == 2
+    csvfs.mount(one, "/dev/mapper/both")
+    disk = Disk(two, volume.disk())
+    assert registrations(disk, key(one)) == 2 and registrations(disk, key(two)) == 1
+    writer = FileWriter(one, "paths")
+    for path in paths:
+        writer.read_on(10)
+        set_path(one, path, "offline")
+        writer.read_on(10)
+        set_path(one, path, "running")
+    assert status(one)["state"] == "online"
+    # One path loses its registration, as with its session: a conflict there is no fence.
+    one.run(["sh", "-c", 'sg_persist --no-inquiry --out --register-ignore --param-sark=0'
+                         ' "/dev/$(basename "$(readlink "/sys/dev/block/$0")")"', paths[0]])
+    writer.read_on(20)
+    volume.wait_until("both paths to be registered", lambda: registrations(disk, key(one)) == 2, EVENT_S)
+    dead_key = key(one)
+    volume.freeze("n1")
+    overwrite(two, writer.path)
+    assert registrations(disk, dead_key) == 0
+    volume.thaw("n1")
+    assert writer.rest().startswith("refused")
+    assert two.run(["head", "-c", BLOCK, writer.path], text=False).stdout == b"\xff" * BLOCK

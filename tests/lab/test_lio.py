@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The same on the kernel's iSCSI target, which has what tgtd refuses."""
+import json
+
 import pytest
 
 from bed.lio import Lio
 from disks import ALL_REGISTRANTS, BLOCK, KERNEL_TYPE, SECTOR, Disk, check_fence
+from harness.instance import BIN
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,15 @@ def test_reservation_through_ioctl(disks):
     assert two.ioctl("register", two.key, 0).startswith("status ")  # a conflict: it has no registration any more
     assert one.ioctl("clear", one.key) == "ok"
     assert one.keys() == set()
+
+
+def test_lun_check(disks):
+    """It has all that csvfs asks for."""
+    one, two = disks
+    said = json.loads(one.node.run([BIN / "csvadm", "--json", "lun", "check", one.path]).stdout)
+    assert said["fit"] is True and {1, 3, 5, 6, 7, 8} == set(said["pr_types"])
+    assert [said[name] for name in ("preempt_abort", "compare_write", "aptpl")] == [True, True, True]
+    assert two.keys() == set() and "there is NO reservation" in two.persist("--in", "--read-reservation").stdout
 
 
 def test_compare_and_write(disks):

@@ -7,6 +7,7 @@
 #include "fs/disk/keys.h"
 #include "fs/disk/super.h"
 #include "tools/csvadm.h"
+#include "tools/foreign.h"
 #include "tools/lun/probe.h"
 
 #define TYPE CSV_PR_WRITE_EXCLUSIVE_ALL_REG
@@ -76,12 +77,20 @@ static json_t *report(const struct csv_bdev_geometry *geo, const struct csv_lun_
 	return o;
 }
 
-/* The keys tell of mounts anywhere; a mount without keys is on this host and has the device. */
-static enum csv_err refuse_if_mounted(struct csv_call *c, struct csv_bdev *dev)
+/*
+ * Reservations, if only for a moment, make the writes of everybody else fail, also of those who know nothing of them.
+ * The keys tell of mounts anywhere.
+ */
+static enum csv_err refuse_if_used(struct csv_call *c, struct csv_bdev *dev, const char *lun, bool destructive)
 {
 	struct csv_super sb;
+	bool ours = csv_super_read(dev, &sb, NULL) == CSV_OK;
+	enum csv_err err = csv_keys_refuse(dev, ours ? &sb : NULL, 0, &c->why);
 
-	return csv_keys_refuse(dev, csv_super_read(dev, &sb, NULL) ? NULL : &sb, 0, &c->why);
+	if (err || ours || destructive)
+		return err;
+	return csv_foreign(
+	    lun, dev, "it may be in use without reservations: end its use everywhere and give --destructive", &c->why);
 }
 
 /* Nothing may be left behind: the signals that end a program wait for the end of the probe. */
@@ -103,7 +112,7 @@ static enum csv_err probe(struct csv_call *c, const char *lun, bool destructive)
 	if (!strncmp(lun, "iscsi://", 8))
 		err = csv_bdev_open(lun, 0, &other, &c->why);
 	if (err == CSV_OK)
-		err = refuse_if_mounted(c, dev);
+		err = refuse_if_used(c, dev, lun, destructive);
 	if (err == CSV_OK) {
 		sigprocmask(SIG_BLOCK, &set, &old);
 		err = csv_lun_probe(dev, other, destructive, &r, &c->why);
