@@ -28,10 +28,11 @@ kernel_package() {
 		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
 }
 
-# download FOLDER PACKAGE...: the newest .deb files, without installing anything.
+# download FOLDER PACKAGE...: the newest .deb files, and nothing else, in a new folder; nothing is installed.
 download() {
 	folder=$1
 	shift
+	rm -rf "$folder"
 	mkdir -p "$folder"
 	(
 		cd "$folder"

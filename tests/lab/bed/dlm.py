@@ -21,6 +21,11 @@ def begin_start(node):
     node.spawn("dlm_controld", ["dlm_controld", "-D", "-K"])
 
 
+def runs(node):
+    """Whether dlm_controld runs. It ends with its corosync, and corosync when another node's DLM wants it dead."""
+    return node.run(["dlm_tool", "status"], check=False).returncode == 0
+
+
 def wait_start(node):
     """Wait until lockspaces can be joined. dlm_tool answers before that, and joining then fails."""
     path = _READY.format(number=node.number)

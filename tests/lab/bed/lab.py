@@ -26,12 +26,12 @@ class Lab(Cluster):
     default_name = "lab"
     command = "tests/lab"
     start_s = 120
-    # A machine that waits for its turn on the host's processors must not be taken for dead.
+    # A machine that waits for its turn on the host's processors must not be taken for dead: when it comes back,
+    # dlm_controld has it killed. So the long token, too.
     link_options = {"knet_ping_interval": 200, "knet_ping_timeout": 2000, "knet_pong_count": 1}
 
-    def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=3000, use_csvfs=False):
+    def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=6000, use_csvfs=False):
         super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
-        self.outcasts = set()  # names of machines that the others have dropped, or will
 
     @property
     def lun(self):
@@ -81,23 +81,26 @@ class Lab(Cluster):
     def freeze(self, which):
         """Stop a machine. The others drop it; heal() starts it anew, for its DLM cannot come back from that."""
         super().freeze(which)
-        self.outcasts.add(self.node(which).name)
+        self.node(which).outcast.touch()
 
     def net_cut(self, which):
         """Cut a machine off the cluster network; see freeze()."""
         super().net_cut(which)
-        self.outcasts.add(self.node(which).name)
+        self.node(which).outcast.touch()
 
     def heal(self):
         """Undo every fault: all cables in, every machine up and in the cluster, the target too."""
+        for node in self.nodes:  # before anything else: back among the others, an outcast has one of them killed
+            if node.outcast.exists():
+                node.kill()
         self.target.thaw()
         self.target.start()
         for name, up in fabric.links(self.instance).items():
             if not up:
                 self.plug(*name.split("-"), True)
-        for name in self.outcasts:
-            self.kill(name)
-        self.outcasts.clear()
+        for node in self.nodes:
+            if node.up and (not dlm.runs(node) or self.volume_failed(node)):
+                node.kill()
         down = [node for node in self.nodes if not node.up]
         if down:
             self.power_on(down)
@@ -105,6 +108,10 @@ class Lab(Cluster):
             self.wait_members(names, names, quorate=True)
         if self.use_csvfs:
             self.heal_volume()
+
+    def volume_failed(self, node):
+        """Whether only a new start brings a machine's volume back."""
+        return self.use_csvfs and csvfs.volume_state(node) in csvfs.BAD_STATES
 
     def heal_volume(self):
         """The volume online on every machine."""

@@ -33,6 +33,11 @@ class Machine(Node):
         """What the machine's kernel and first process say."""
         return self.dir / "console.log"
 
+    @property
+    def outcast(self):
+        """A file that is there when the other machines have dropped this one, or will, since its last start."""
+        return self.dir / "outcast"
+
     def disks(self):
         """Files of the machine's own disks, /dev/vda and so on."""
         return []
@@ -45,6 +50,7 @@ class Machine(Node):
         for path in self.dir.glob("*.pid"):
             path.unlink()  # of processes that ended with the machine
         self.console.unlink(missing_ok=True)
+        self.outcast.unlink(missing_ok=True)
         self.spawn_outside("qemu", [*self.fabric_words(), *qemu.words(self)])
 
     def finish_power_on(self):
