@@ -272,3 +272,16 @@ def test_a_volume_for_readers_only_can_be_read(volume):
     assert (volume.mnt / "f").read_bytes() == b"to be read"
     volume.umount()
     assert digest(volume.image) == before
+
+
+def test_vhd_create_is_what_qemu_img_knows(volume):
+    csvadm_mount(volume)
+    path = volume.mnt / "d.vhd"
+    volume.csvadm("vhd", "create", path, "--size", "37M")
+    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", "-f", "vpc", path], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    assert info["virtual-size"] == 37 << 20
+    assert json.loads(volume.csvadm("--json", "vhd", "info", path).stdout)["type"] == "fixed"
+    again = volume.csvadm("vhd", "create", path, "--size", "1M", check=False)
+    assert again.returncode == 3 and "d.vhd" in again.stderr
+    volume.csvadm("umount", volume.mnt)
