@@ -217,24 +217,54 @@ static size_t port_transport_id(struct csv_scsi_port *port, uint8_t *id)
 
 /* ---- paths ------------------------------------------------------------------------------------------ */
 
+/* An INQUIRY; `page` 0: the standard data, else a page of vital product data. */
+static enum csv_err inquiry(int fd, uint8_t page, uint8_t *data, uint8_t len, size_t *got)
+{
+	struct csv_scsi_cmd cmd = {
+		.cdb = { 0x12, page ? 1 : 0, page, 0, len },
+		.cdb_len = 6,
+		.data = data,
+		.len = len,
+	};
+	enum csv_err err = sg_command(fd, &cmd);
+
+	*got = cmd.moved;
+	return err == CSV_OK && cmd.status != CSV_SAM_GOOD ? CSV_NOTSUP : err;
+}
+
+/*
+ * Vendor and product of a LUN are the administrator's to set at tgtd, and are set; its T10 designator begins as its own
+ * programmer left it (SPC-4 7.8.6.4).
+ */
+static enum csv_err is_tgtd(int fd, bool *yes)
+{
+	uint8_t data[255] = { 0 };
+	size_t got, end;
+	enum csv_err err = inquiry(fd, 0x83, data, sizeof(data), &got);
+
+	if (err != CSV_OK)
+		return err == CSV_UNREACH ? err : CSV_OK; /* a target without that page */
+	end = got < 4 ? 0 : 4 + (size_t)csv_be_get(data + 2, 2);
+	if (end > got)
+		end = got;
+	for (size_t i = 4; i + 4 <= end; i += 4 + (size_t)data[i + 3])
+		*yes |= (data[i + 1] & 0xf) == 1 && data[i + 3] >= 8 && i + 12 <= end &&
+			!memcmp(data + i + 4, "IET     ", 8);
+	return CSV_OK;
+}
+
 /* NOTSUP: no SCSI disk. */
 static enum csv_err inquire(int fd, bool *tgtd)
 {
 	uint8_t data[36] = { 0 };
-	struct csv_scsi_cmd cmd = {
-		.cdb = { 0x12, 0, 0, 0, sizeof(data) },
-		.cdb_len = 6,
-		.data = data,
-		.len = sizeof(data),
-	};
-	enum csv_err err = sg_command(fd, &cmd);
+	size_t got;
+	enum csv_err err = inquiry(fd, 0, data, sizeof(data), &got);
 
 	if (err != CSV_OK)
 		return err;
-	if (cmd.status != CSV_SAM_GOOD || cmd.moved < sizeof(data) || data[0] != 0)
+	if (got < sizeof(data) || data[0] != 0)
 		return CSV_NOTSUP; /* SPC-4 6.6.2: a connected direct access device is 0 */
-	*tgtd = !memcmp(data + 8, "IET", 3) && !memcmp(data + 16, "VIRTUAL-DISK", 12);
-	return CSV_OK;
+	return is_tgtd(fd, tgtd);
 }
 
 static void drop_paths(struct sg_lun *l)
