@@ -53,7 +53,7 @@ class Target(Box):
         self.admin("new", "logicalunit", *lun, "-b", self.backing_file(number),
                    "--bstype", "rdwr", "--bsoflags", "direct")
         # Thin: UNMAP and WRITE SAME work. The serial tells LUNs and instances apart. Vendor and product stay
-        # tgtd's own, by which csvfs knows what its reservations need (lib/iscsi_holder.c).
+        # tgtd's own, by which csvfs knows what its reservations need (lib/pr_holder.c).
         serial = f"csv-{self.instance.name}-{number}"
         self.admin("update", "logicalunit", *lun, "--params",
                    f"thin_provisioning=1,scsi_sn={serial}")
