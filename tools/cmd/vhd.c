@@ -151,27 +151,32 @@ static enum csv_err parse_create(struct csv_call *c, const char **path, uint64_t
 
 /*
  * An empty file that is an image, whatever its name: the flag decides whether its writers exclude each other. Negative:
- * *err says why not, and nothing is there.
+ * *err says why not, and nothing is there.  Made by mknod(2), because a file that was opened is open for a moment after
+ * its close(2), and an open file cannot be marked.
  */
 static int make_image(struct csv_call *c, const char *path, enum csv_err *err)
 {
 	struct csv_ioctl_image image;
-	int fd;
+	struct csv_why unused;
+	int fd = -1;
 
-	*err = csv_image_ask(path, CSV_IMAGE_INFO, &image, &c->why);
-	if (*err != CSV_OK && *err != CSV_NOENT)
+	csv_why_init(&unused);
+	*err = csv_image_ask(path, CSV_IMAGE_INFO, &image, &unused);
+	if (*err != CSV_OK && *err != CSV_NOENT) {
+		c->why = unused;
 		return -1;
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0) {
+	}
+	if (mknod(path, S_IFREG | 0600, 0)) {
 		*err = csv_fail(&c->why, csv_err_from_errno(errno), errno == EEXIST ? "take another name" : "", "%s",
 				strerror(errno));
 		return -1;
 	}
-	close(fd); /* marked while nobody has it open */
 	*err = csv_image_ask(path, CSV_IMAGE_MARK, &image, &c->why);
-	fd = *err ? -1 : open(path, O_RDWR | O_CLOEXEC);
-	if (!*err && fd < 0)
-		*err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
+	if (!*err) {
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			*err = csv_fail(&c->why, csv_err_from_errno(errno), "", "%s", strerror(errno));
+	}
 	if (*err)
 		unlink(path);
 	return fd;
