@@ -157,9 +157,9 @@ static enum csv_err serve(struct csv_mount *m, struct signals *s, bool backgroun
 	return err;
 }
 
-static void say_farewell(const struct csv_mount *m, enum csv_err err)
+static void say_farewell(const struct csv_mount *m, bool out, enum csv_err err)
 {
-	struct csv_farewell f = { .err = err, .slot = m->slot, .incarnation = m->incarnation };
+	struct csv_farewell f = { .err = err, .out = out, .slot = m->slot, .incarnation = m->incarnation };
 
 	snprintf(f.volume, sizeof(f.volume), "%s", m->sb.name);
 	csv_farewell_send(&f);
@@ -170,6 +170,7 @@ static int run(const struct csv_mount_opts *opts, struct signals *s)
 	static struct csv_mount m;
 	struct csv_why why;
 	enum csv_err err, closed;
+	bool out;
 
 	csv_why_init(&why);
 	err = csv_mount_open(&m, opts, &why);
@@ -186,8 +187,9 @@ static int run(const struct csv_mount_opts *opts, struct signals *s)
 		return csv_err_exit(err);
 	}
 	err = serve(&m, s, !opts->foreground);
+	out = csv_fs_state(&m.fs) != CSV_OK;
 	closed = csv_mount_close(&m);
-	say_farewell(&m, err == CSV_OK ? closed : err);
+	say_farewell(&m, out, err == CSV_OK ? closed : err);
 	csv_info("volume %s unmounted%s", m.sb.name, closed == CSV_OK ? "" : ", not cleanly");
 	return csv_err_exit(err == CSV_OK ? closed : err);
 }

@@ -14,6 +14,7 @@
 
 struct csv_farewell {
 	uint32_t err;             /* enum csv_err: how the volume was left; OK: clean */
+	uint32_t out;             /* 1: the volume was fenced or withdrawn here before the unmount began */
 	uint32_t slot, incarnation;
 	char volume[CSV_VOLNAME_MAX + 1];
 };

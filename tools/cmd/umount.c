@@ -155,8 +155,9 @@ static pid_t pid_of_mount(const char *dir)
 /* How csvfs ended. What was over before, and is known, is a warning: there is nothing left to be done here. */
 static enum csv_err tell(struct csv_call *c, const struct place *p, const struct csv_farewell *f)
 {
-	if (f->err == CSV_FENCED)
-		csv_warning(c, "the volume was fenced on this node; its slot is recovered by another");
+	if (f->out)
+		csv_warning(
+		    c, "the volume was out on this node before (fenced or failed); its slot is recovered by another");
 	else if (f->err)
 		return csv_fail(&c->why, CSV_IO,
 				"see csvfs's log; the next mount, or another node, replays the journal",
