@@ -35,11 +35,17 @@ class World:
         self.hooks = tmp_path / "hooks"
         self.hooks.mkdir()
         self.ghosts = {}
+        logs = {node.name: node.dir / "csvlockd.log" for node in cluster.nodes}
+        sizes = {name: log.stat().st_size if log.exists() else 0 for name, log in logs.items()}
         for node in cluster.nodes:
             node.path("/run/csvfs/lockd.sock").unlink(missing_ok=True)
             node.spawn("csvlockd", [BIN / "csvlockd", "--foreground"], env={"CSV_HOOK_DIR": str(self.hooks)})
         for node in cluster.nodes:
             wait_lockd(node)
+        # A ghost, unlike csvfs, does not mount again when a view overtakes it.
+        for name, log in logs.items():
+            wait_until(f"csvlockd of {name} to see all others",
+                       lambda log=log, name=name: b"3 members, quorate" in log.read_bytes()[sizes[name]:], 20)
 
     def ghost(self, name, *options, mount=None):
         node = self.cluster.node(name)
