@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "lib/mountfile.h"
+#include "lib/program.h"
 #include "lockd/daemon/daemon.h"
 
 #define PAUSE_MIN_S 1u
@@ -55,24 +56,6 @@ static struct csv_list remounts = CSV_LIST_INIT(remounts);
 static void watch(struct remount *r);
 
 /* ---- in the child ---- */
-
-/* Beside csvlockd if it is there (build folder, /usr/sbin), else by PATH. */
-static void find_csvfs(char path[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
-	char *slash;
-
-	if (n > 0) {
-		path[n] = 0;
-		slash = strrchr(path, '/');
-		if (slash) {
-			strcpy(slash + 1, "csvfs");
-			if (!access(path, X_OK))
-				return;
-		}
-	}
-	strcpy(path, "csvfs");
-}
 
 __attribute__((noreturn, format(printf, 2, 3))) static void give_up(int ready, const char *fmt, ...)
 {
@@ -109,7 +92,7 @@ __attribute__((noreturn)) static void child(struct remount *r, int ready)
 
 	setpgid(0, 0);
 	take_away(f->dir, ready);
-	find_csvfs(path);
+	csv_find_csvfs(path);
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(null, 2);

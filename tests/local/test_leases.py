@@ -210,7 +210,7 @@ def test_mark_makes_an_image_of_any_name(volume, mnt):
     assert "open" in error["message"]
     os.close(a)
     b.close()
-    marked = eventually_marked(volume, path)
+    marked = eventually_vhd(volume, "mark", path)
     assert marked["image"] is True and marked["lease"]["mode"] == "none"
     holder = Holder(path)
     busy(os.open, path, os.O_RDWR)
@@ -222,10 +222,10 @@ def test_mark_makes_an_image_of_any_name(volume, mnt):
     assert path.read_bytes() == b"content"
 
 
-def eventually_marked(volume, path):
+def eventually_vhd(volume, verb, path):
     """The end of a close reaches csvfs a moment after close(2) has returned."""
     for _ in range(200):
-        done = volume.csvadm("--json", "vhd", "mark", path, check=False)
+        done = volume.csvadm("--json", "vhd", verb, path, check=False)
         if done.returncode != 3:
             break
         time.sleep(0.01)
@@ -236,12 +236,7 @@ def eventually_marked(volume, path):
 def test_unmark_gives_the_lease_block_back(volume, mnt):
     path = mnt / "disk.img"
     path.write_bytes(bytes(8192))
-    for _ in range(200):
-        done = volume.csvadm("--json", "vhd", "unmark", path, check=False)
-        if done.returncode != 3:
-            break
-        time.sleep(0.01)
-    plain = json.loads(done.stdout)
+    plain = eventually_vhd(volume, "unmark", path)
     assert plain["image"] is False and plain["lease"] is None
     holders = [Holder(path), Holder(path)]  # not exclusive any more
     for holder in holders:
@@ -281,5 +276,5 @@ def test_vm_launch_refuses_what_is_no_image(volume, mnt, tmp_path):
 
     refused = launch()
     assert refused.returncode == 2 and "no image" in refused.stderr and "vhd mark" in refused.stderr
-    eventually_marked(volume, mnt / "disk")
+    eventually_vhd(volume, "mark", mnt / "disk")
     assert "no image" not in launch().stderr

@@ -11,25 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/program.h"
 #include "tools/csvadm.h"
-
-/* Beside csvadm itself if it is there (build folder, /usr/sbin), else by PATH. */
-static void find_csvfs(char path[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
-	char *slash;
-
-	if (n > 0) {
-		path[n] = 0;
-		slash = strrchr(path, '/');
-		if (slash) {
-			strcpy(slash + 1, "csvfs");
-			if (access(path, X_OK) == 0)
-				return;
-		}
-	}
-	strcpy(path, "csvfs");
-}
 
 /* Child: csvfs with the pipe's end as CSV_READY_FD. It must not keep csvadm's standard output open. */
 static void become_csvfs(const char *lun, const char *dir, const char *opts, int ready)
@@ -41,7 +24,7 @@ static void become_csvfs(const char *lun, const char *dir, const char *opts, int
 	};
 	int null = open("/dev/null", O_RDWR);
 
-	find_csvfs(path);
+	csv_find_csvfs(path);
 	snprintf(fd, sizeof(fd), "%d", ready);
 	setenv("CSV_READY_FD", fd, 1);
 	if (null >= 0) {
