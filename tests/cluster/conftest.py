@@ -12,9 +12,10 @@ import uuid
 
 import pytest
 
-from agents import Agent
+from agents import Agent, Recorder
 from harness import Cluster, Instance, leftovers, logs, signals
 from harness.instance import MOUNT_POINT, ROOT
+from records import RECORDS, SIZE, SLOTS
 
 sys.path.append(str(ROOT / "tests" / "demo"))  # vm: virtual machines on a node
 
@@ -72,6 +73,18 @@ def place(cluster):
     path = f"{MOUNT_POINT}/{uuid.uuid4().hex[:8]}"
     cluster.node("n1").run(["mkdir", path])
     return path
+
+
+@pytest.fixture
+def load(cluster, place):
+    """On n1: one recorder into an image, one into new files."""
+    node = cluster.node("n1")
+    node.run(["mkdir", f"{place}/files"])
+    node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
+    with Recorder(node, "image", f"{place}/disk.img") as image, Recorder(node, "files", f"{place}/files") as files:
+        image.wait_more(RECORDS)
+        files.wait_more(RECORDS)
+        yield image, files
 
 
 @pytest.fixture

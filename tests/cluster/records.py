@@ -4,6 +4,7 @@ import os
 
 SIZE = 4096   # bytes of a record
 SLOTS = 4096  # records of an image; the next one overwrites the first
+RECORDS = 50  # that tests have acknowledged before a fault
 
 
 def content(number):

@@ -7,30 +7,15 @@ import signal
 import struct
 from pathlib import Path
 
-import pytest
-
 from agents import Agent, Recorder, errno_of
 from commands import adm, slot, volume
 from harness import csvfs, procs
 from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
-from records import SIZE, SLOTS
+from records import RECORDS
 
 ALL = ["n1", "n2", "n3"]
-RECORDS = 50    # acknowledged before each fault
 TAKE_OVER_S = 25  # notice, fence, replay; many times what it takes on a quiet machine
-
-
-@pytest.fixture
-def load(cluster, place):
-    """On n1: one recorder into an image, one into new files."""
-    node = cluster.node("n1")
-    node.run(["mkdir", f"{place}/files"])
-    node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
-    with Recorder(node, "image", f"{place}/disk.img") as image, Recorder(node, "files", f"{place}/files") as files:
-        image.wait_more(RECORDS)
-        files.wait_more(RECORDS)
-        yield image, files
 
 
 def nothing_lost(node, place, load):

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from agents import Agent, Recorder, errno_of
+from agents import Agent, errno_of
 from commands import slot, volume
 from harness import csvfs, procs
 from harness.instance import BIN, MOUNT_POINT
 from harness.wait import wait_until
-from records import SIZE, SLOTS
+from records import RECORDS
 
-RECORDS = 50      # acknowledged before each fault
 EVICT_S = 12      # CSV_EVICT_MS
 GO_ON_S = EVICT_S + 18  # and a view, fence and replay; many times what these take on a quiet machine
 SHORT_S = 3       # a grant between nodes that are well, many times over
@@ -48,18 +47,6 @@ def in_group(node):
     """Names of the members of csvlockd's group, as the node sees them; none while it leaves and joins again."""
     done = node.run([BIN / "csvadm", "--json", "node", "list"], check=False)
     return {n["name"] for n in json.loads(done.stdout)["nodes"] if n["state"] == "member"}
-
-
-@pytest.fixture
-def load(cluster, place):
-    """On n1: one recorder into an image, one into new files."""
-    node = cluster.node("n1")
-    node.run(["mkdir", f"{place}/files"])
-    node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
-    with Recorder(node, "image", f"{place}/disk.img") as image, Recorder(node, "files", f"{place}/files") as files:
-        image.wait_more(RECORDS)
-        files.wait_more(RECORDS)
-        yield image, files
 
 
 @pytest.fixture
