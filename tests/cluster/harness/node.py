@@ -21,4 +21,5 @@ class Node(Box):
         env["CSV_CONFIG"] = "/etc/csvfs/csvfs.conf"
         env["CSV_RUN_DIR"] = "/run/csvfs"
         env["CSV_NODE"] = self.name
+        env.setdefault("CSV_VM_LOG_DIR", str(self.dir / "vm"))  # unless the caller follows them; never the host's
         return env

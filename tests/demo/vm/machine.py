@@ -20,8 +20,9 @@ class Machine:
     def __init__(self, definition, run_dir, log_dir, prefix=(), env=None):
         self.definition = definition
         self.prefix = prefix
-        self.env = {**os.environ, **linux.boot_environment(), "CSV_RUN_DIR": str(run_dir),
-                    "CSV_VM_LOG_DIR": str(log_dir), **(env or {})}
+        # Said last: a node's environment is the caller's, and that may name other folders for other VMs.
+        self.env = {**os.environ, **linux.boot_environment(), **(env or {}), "CSV_RUN_DIR": str(run_dir),
+                    "CSV_VM_LOG_DIR": str(log_dir)}
         self.pid = None
         self.info = None
         self._pidfd = None
