@@ -44,7 +44,7 @@ void csv_mount_node_gone(struct csv_machine *m, uint32_t nodeid)
 			csv_place_free(sp, p);
 			continue;
 		}
-		p->bound = false;
+		csv_place_unbind(sp, p);
 		sp->slot[p->slot].life = CSV_LIFE_LOST;
 		sp->slot[p->slot].episode++;
 	}
@@ -62,7 +62,7 @@ void csv_slot_out(struct csv_machine *m, struct csv_space *sp, uint32_t slot, co
 	s->asked = true;
 	s->was_rec = sp->rec == slot;
 	if (s->place)
-		s->place->bound = false;
+		csv_place_unbind(sp, s->place);
 	if (c)
 		csv_local_fenced(m, c);
 	m->view_dirty = true;

@@ -136,6 +136,22 @@ struct csv_place *csv_place_by_id(const struct csv_space *sp, uint32_t id)
 	return NULL;
 }
 
+void csv_place_unbind(struct csv_space *sp, struct csv_place *p)
+{
+	struct csv_list *pos, *tmp;
+
+	p->bound = false;
+	csv_list_for_each_safe(pos, tmp, &p->locks) {
+		struct csv_lkb *l = csv_list_entry(pos, struct csv_lkb, place_link);
+		struct csv_rsb *r = l->rsb;
+
+		if (!l->waiting)
+			continue;
+		csv_lkb_free(l);
+		csv_rsb_put(sp, r);
+	}
+}
+
 void csv_place_free(struct csv_space *sp, struct csv_place *p)
 {
 	struct csv_list *pos, *tmp;

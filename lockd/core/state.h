@@ -150,6 +150,8 @@ static inline struct csv_space *csv_space_of(struct csv_omap_node *n)
 struct csv_place *csv_place_new(struct csv_space *sp, uint32_t nodeid, uint64_t client);
 struct csv_place *csv_place_bound(const struct csv_space *sp, uint32_t nodeid);
 struct csv_place *csv_place_by_id(const struct csv_space *sp, uint32_t id);
+/* Its csvfs is gone. What it holds stays; what it only asked for must not keep those behind it waiting. */
+void csv_place_unbind(struct csv_space *sp, struct csv_place *p);
 void csv_place_free(struct csv_space *sp, struct csv_place *p); /* with its locks and byte ranges */
 
 struct csv_rsb *csv_rsb_find(const struct csv_space *sp, struct csv_res res);
