@@ -58,7 +58,7 @@ TOOLS_A   := $(BUILD)/libtools.a
 LIBS_LIB   := -luring -liscsi -lisal
 LIBS_FSD   := -lfuse3 -linih
 LIBS_TOOLS := -lsmartcols -ljansson -lblkid -luuid
-LIBS_LOCKD := -lcpg -lvotequorum -lcmap -lqb -linih
+LIBS_LOCKD := -lcpg -lcfg -lvotequorum -lcmap -lqb -linih
 
 BINS := $(addprefix $(BUILD)/bin/,$(if $(wildcard fs/main.c),csvfs) $(if $(wildcard lockd/main.c),csvlockd) \
         $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff) \

@@ -39,7 +39,8 @@ static void on_withdraw(void *arg, enum csv_err err, const char *reason)
 
 static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
 {
-	bool cluster = m->opts.lock == CSV_MOUNT_CPG || (m->opts.lock == CSV_MOUNT_AUTO && m->sb.cluster[0]);
+	bool wished = m->opts.lock == CSV_MOUNT_CPG || m->opts.lock == CSV_MOUNT_DLM;
+	bool cluster = wished || (m->opts.lock == CSV_MOUNT_AUTO && m->sb.cluster[0]);
 
 	m->kind = &csv_mount_local;
 	if (!cluster)

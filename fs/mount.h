@@ -36,7 +36,7 @@ struct csv_ranges;
 struct csv_vms;
 struct fuse_session;
 
-enum csv_mount_lock { CSV_MOUNT_LOCAL, CSV_MOUNT_CPG, CSV_MOUNT_AUTO };
+enum csv_mount_lock { CSV_MOUNT_LOCAL, CSV_MOUNT_CPG, CSV_MOUNT_DLM, CSV_MOUNT_AUTO };
 
 /* The command line. Strings belong to main(). */
 struct csv_mount_opts {

@@ -11,7 +11,8 @@
 #include "lib/number.h"
 
 #define PATH_TIMEOUT_MAX_S 86400u
-#define OPTIONS "lock=auto|cpg|local, ro, node=NAME, path_timeout=SECONDS, takeover, log=FILE, run_dir=DIR, foreground"
+#define OPTIONS                                                                                                        \
+	"lock=auto|cpg|dlm|local, ro, node=NAME, path_timeout=SECONDS, takeover, log=FILE, run_dir=DIR, foreground"
 
 static enum csv_err lock_option(struct csv_mount_opts *o, const char *value, struct csv_why *why)
 {
@@ -19,11 +20,13 @@ static enum csv_err lock_option(struct csv_mount_opts *o, const char *value, str
 		o->lock = CSV_MOUNT_LOCAL;
 	else if (!strcmp(value, "cpg"))
 		o->lock = CSV_MOUNT_CPG;
+	else if (!strcmp(value, "dlm"))
+		o->lock = CSV_MOUNT_DLM;
 	else if (!strcmp(value, "auto"))
 		o->lock = CSV_MOUNT_AUTO;
 	else
-		return csv_fail(why, CSV_USAGE, "use lock=local, lock=cpg or lock=auto", "unknown lock engine %s",
-				value);
+		return csv_fail(why, CSV_USAGE, "use lock=local, lock=cpg, lock=dlm or lock=auto",
+				"unknown lock engine %s", value);
 	return CSV_OK;
 }
 

@@ -47,6 +47,13 @@ const char *csv_mode_name(enum csv_mode mode)
 	return (unsigned)mode < 6 ? names[mode] : "?";
 }
 
+const char *csv_lock_engine_name(enum csv_lock_engine e)
+{
+	static const char *const names[CSV_ENGINES] = { "auto", "cpg", "dlm" };
+
+	return (unsigned)e < CSV_ENGINES ? names[e] : "?";
+}
+
 const char *csv_res_type_name(enum csv_res_type type)
 {
 	static const char *const names[CSV_RES_TYPES] = {

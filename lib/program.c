@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lib/program.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-void csv_find_csvfs(char path[PATH_MAX])
+void csv_find_program(const char *name, char path[PATH_MAX])
 {
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 32);
 	char *slash;
 
 	if (n > 0) {
 		path[n] = 0;
 		slash = strrchr(path, '/');
 		if (slash) {
-			strcpy(slash + 1, "csvfs");
+			snprintf(slash + 1, 32, "%s", name);
 			if (!access(path, X_OK))
 				return;
 		}
 	}
-	strcpy(path, "csvfs");
+	snprintf(path, 32, "%s", name);
 }

@@ -4,7 +4,7 @@
 
 #include <limits.h>
 
-/* csvfs beside the running program if it is there (build folder, /usr/sbin), else its bare name, for execvp(3). */
-void csv_find_csvfs(char path[PATH_MAX]);
+/* A program of ours beside the running one if it is there (build folder, /usr/sbin), else its bare name, for execvp(3). */
+void csv_find_program(const char *name, char path[PATH_MAX]);
 
 #endif

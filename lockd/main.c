@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/dlm.h"
 #include "lockd/daemon/handoff.h"
 #include "lockd/daemon/supervise.h"
 
@@ -97,6 +98,7 @@ static enum csv_err start(struct csv_daemon *d, struct csv_why *why)
 	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGTERM, d, on_stop, &h);
 	qb_loop_signal_add(d->loop, QB_LOOP_HIGH, SIGINT, d, on_stop, &h);
 	qb_loop_signal_add(d->loop, QB_LOOP_LOW, SIGUSR1, d, on_dump, &h);
+	csv_dlm_found(d);
 	csv_driver_connect(d);
 	err = csv_server_open(d, why);
 	if (err)
@@ -137,6 +139,8 @@ static int serve(int beat_fd, const char *news, void *arg)
 	qb_loop_run(d->loop);
 	csv_server_close(d);
 	csv_driver_stop(d);
+	csv_dlm_fit_free(d);
+	csv_dlm_free(d);
 	csv_launch_free(d);
 	csv_incoming_close(d);
 	csv_remount_free(d);

@@ -6,7 +6,7 @@ const struct csv_command csv_commands[] = {
 	{ NULL, "format", "LUN --name N [--cluster C] [--slots 16] [--journal 64M] [--force] [--takeover]",
 	  "make a new volume on a LUN", csv_cmd_format },
 	{ NULL, "check", "LUN", "verify a whole volume, read-only", csv_cmd_check },
-	{ NULL, "mount", "LUN DIR [-o lock=auto|cpg|local,ro,node=NAME,path_timeout=S,takeover]",
+	{ NULL, "mount", "LUN DIR [-o lock=auto|cpg|dlm|local,ro,node=NAME,path_timeout=S,takeover]",
 	  "mount a volume; ro: with lock=local only", csv_cmd_mount },
 	{ NULL, "umount", "DIR|VOLUME", "unmount a volume", csv_cmd_umount },
 	{ NULL, "status", "", "state of this node and its volumes", csv_cmd_status },

@@ -352,6 +352,20 @@ static enum csv_err join_steps(struct csv_mount *m, struct csv_why *why)
 	return err ? csv_fail(why, err, "see csvlockd's and csvfs's log", "%s", csv_err_text(err)) : CSV_OK;
 }
 
+/* csvlockd's own word for why it ended the connection, if it gave one. */
+static enum csv_err join_refused(struct csv_link *l, enum csv_err err, struct csv_why *why)
+{
+	char text[sizeof(l->refusal)];
+
+	pthread_mutex_lock(&l->lock);
+	memcpy(text, l->refusal, sizeof(text));
+	pthread_mutex_unlock(&l->lock);
+	if (!*text)
+		return err;
+	csv_why_init(why);
+	return csv_fail(why, CSV_BUSY, "", "%s", text);
+}
+
 /* Once ATTACH is asked for, the end of the connection tells the others that the slot is out. */
 static void undo_join(struct csv_mount *m)
 {
@@ -384,6 +398,8 @@ static enum csv_err join(struct csv_mount *m, struct csv_why *why)
 	snprintf(m->opts.node, sizeof(m->opts.node), "%s", l->welcome.node);
 	m->engine = &l->engine;
 	err = join_steps(m, why);
+	if (err)
+		err = join_refused(l, err, why);
 	if (err) {
 		m->engine = NULL;
 		undo_join(m);

@@ -107,6 +107,8 @@ static void send_status(struct csv_link *l, uint64_t seq)
 	msg.volume.recovery_replay_ms = l->replay_ms;
 	msg.volume.recovery_slot = l->recovery_slot;
 	msg.volume.recovery_incarnation = l->recovery_incarnation;
+	snprintf(msg.volume.engine, sizeof(msg.volume.engine), "%s",
+		 csv_lock_engine_name((enum csv_lock_engine)l->view.engine));
 	pthread_mutex_unlock(&l->lock);
 	csv_link_send(l, &msg);
 }
@@ -356,6 +358,14 @@ void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* Not the answer to a request, but why the connection is about to end. */
+static void refused(struct csv_link *l, const struct csv_msg *msg)
+{
+	pthread_mutex_lock(&l->lock);
+	snprintf(l->refusal, sizeof(l->refusal), "%.*s", (int)sizeof(l->refusal) - 1, msg->text);
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void on_record(void *arg, const struct csv_msg *msg)
 {
 	struct csv_link *l = arg;
@@ -401,8 +411,14 @@ static void on_record(void *arg, const struct csv_msg *msg)
 	case CSV_MSG_HO_ORDER:
 		on_handoff(l, msg);
 		break;
+	case CSV_MSG_ERROR:
+		if (!msg->seq)
+			refused(l, msg);
+		else
+			answer(l, msg);
+		break;
 	default:
-		answer(l, msg); /* DONE, ERROR, IN_USE_REPLY */
+		answer(l, msg); /* DONE, IN_USE_REPLY */
 	}
 }
 
@@ -552,6 +568,9 @@ void csv_link_hello(const struct csv_mount *m, struct csv_msg_hello *h)
 {
 	memset(h, 0, sizeof(*h));
 	h->role = CSV_ROLE_FS;
+	h->engine = m->opts.lock == CSV_MOUNT_CPG   ? CSV_ENGINE_CPG
+		    : m->opts.lock == CSV_MOUNT_DLM ? CSV_ENGINE_DLM
+						    : CSV_ENGINE_AUTO;
 	memcpy(h->uuid, m->sb.uuid, sizeof(h->uuid));
 	snprintf(h->volume, sizeof(h->volume), "%s", m->sb.name);
 	snprintf(h->cluster, sizeof(h->cluster), "%s", m->sb.cluster);

@@ -40,6 +40,7 @@ struct csv_link {
 	uint64_t seq;                     /* of our requests */
 	struct csv_list calls;            /* csv_link_call() that wait for their answer */
 	bool has_mount_lock, has_slot_lock;
+	char refusal[200];                /* why csvlockd does not take this mount; empty: it does */
 	uint64_t key;                     /* registered for the slot that is being taken; 0: none */
 	bool slot_written, attach_asked;  /* how far the taking of a slot has come */
 	uint64_t sent;                    /* records that go on to the other nodes */

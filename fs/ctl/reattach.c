@@ -37,6 +37,8 @@ static enum csv_err connect_again(struct csv_link *l, enum csv_role role)
 
 	csv_link_hello(l->m, &hello);
 	hello.role = role;
+	hello.engine = l->view.engine;
+	hello.again = role == CSV_ROLE_FS;
 	err = csv_client_open(l->m->opts.run_dir, &hello, CSV_FS_HELLO_MS, &fresh, &l->welcome, NULL);
 	if (err)
 		return err;

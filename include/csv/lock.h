@@ -34,6 +34,13 @@ static inline bool csv_res_eq(struct csv_res a, struct csv_res b)
 	return a.type == b.type && a.id == b.id;
 }
 
+/*
+ * Who grants the locks of a volume, apart from `mount` and `slot`, which are always csvlockd's: its own engine on
+ * corosync's total order, or the kernel's DLM.  All nodes that have a volume mounted use the same.
+ */
+enum csv_lock_engine { CSV_ENGINE_AUTO = 0, CSV_ENGINE_CPG, CSV_ENGINE_DLM, CSV_ENGINES };
+const char *csv_lock_engine_name(enum csv_lock_engine e); /* "auto", "cpg", "dlm" */
+
 /* Modes as in the DLM. csvfs itself uses NL, PR and EX. */
 enum csv_mode { CSV_NL = 0, CSV_CR = 1, CSV_CW = 2, CSV_PR = 3, CSV_PW = 4, CSV_EX = 5 };
 

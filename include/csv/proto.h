@@ -18,7 +18,7 @@
 #include "csv/limits.h"
 #include "csv/lock.h"
 
-#define CSV_PROTO_VERSION 1u
+#define CSV_PROTO_VERSION 2u
 #define CSV_PROTO_PATH_MAX 512u
 #define CSV_PROTO_MSG_SIZE 1024u
 
@@ -75,6 +75,7 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 	X(65, LOCK_ITEM, "L -> A: lock.*") \
 	X(66, HANDLE_LIST, "A -> L: handle.vm or empty") \
 	X(67, SHUTDOWN, "A -> L -> F: unmount volume.name") \
+	X(68, NODE_FENCE, "A -> L: node.nodeid: its slots go out; DONE when none is left unfenced or unreplayed") \
 	/* handoff: a bundle is told by one HO_FILE a file, then the record that counts them */ \
 	X(80, HO_REQUEST, "A -> L: ho.verb (prepare, commit, ...); answered by HO_ITEM when it is decided") \
 	X(81, HO_FILE, "A -> L, L -> F, F -> L, L -> A: ho_file.* of the record that follows (L -> A: that went before)") \
@@ -101,6 +102,10 @@ struct csv_msg_hello {
 	char cluster[64];           /* FS: cluster name in the superblock; must be csvlockd's */
 	char mount[256];            /* FS, OUT: mount point */
 	char lun[256];              /* FS, OUT: as given */
+	uint32_t engine;            /* FS: enum csv_lock_engine; AUTO: csvlockd chooses, VIEW tells; of a living mount: its own */
+	uint32_t again;             /* FS: 1: it was attached before, and REATTACH follows */
+	uint32_t dlm;               /* csvlockd's own note: 1: this node's DLM is fit */
+	uint32_t reserved;
 };
 struct csv_msg_welcome {
 	uint32_t version;
@@ -109,7 +114,7 @@ struct csv_msg_welcome {
 	uint32_t reserved;
 	char node[64];
 	char cluster[64];
-	char engine[16];            /* "cpg", "dlm" */
+	char engine[16];            /* of the volumes in use here: "dlm" if one has it, else "cpg" */
 };
 struct csv_msg_lock {
 	uint32_t res_type;          /* enum csv_res_type */
@@ -136,6 +141,8 @@ struct csv_msg_view {
 	uint32_t frozen;            /* no new grants until `out` is empty (L1) */
 	uint32_t incarnation[CSV_SLOTS_MAX]; /* of the live and out slots */
 	char waits_for[104];        /* frozen: what must happen first, or what was tried and failed; for people */
+	uint32_t engine;            /* enum csv_lock_engine of the volume */
+	uint32_t reserved;
 };
 struct csv_msg_fence {
 	uint32_t slot, incarnation;
@@ -235,6 +242,7 @@ struct csv_msg_volume {
 	int64_t recovery_sec;       /* last recovery that this csvfs did for another slot: when; 0: none */
 	double recovery_fence_ms, recovery_replay_ms;
 	uint32_t recovery_slot, recovery_incarnation; /* whose */
+	char engine[8];             /* of its locks */
 };
 
 struct csv_msg {

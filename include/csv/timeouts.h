@@ -33,6 +33,7 @@
 /* csvfs and csvlockd */
 #define CSV_FS_TRY_MS 100u           /* between two attempts to connect again */
 #define CSV_FS_HELLO_MS 5000u        /* WELCOME is waited for */
+#define CSV_DLM_FIT_MS 3000u         /* csvlockd finds out whether the DLM can be used, before WELCOME */
 #define CSV_FS_ATTACH_MS 30000u      /* ATTACHED is waited for */
 #define CSV_FS_ANSWER_MS 30000u      /* any other answer while mounting */
 #define CSV_FS_MOUNT_MS 60000u       /* another node mounts, or recovers */
@@ -57,6 +58,7 @@ static_assert(CSV_WATCHDOG_MS >= CSV_WATCHDOG_MIN_MS, "a late loop is not a hung
 static_assert(CSV_EVICT_MS >= CSV_EVICT_MIN_MS(CSV_WATCHDOG_MS), "the local watchdog comes first");
 static_assert(CSV_EVICT_MS <= CSV_EVICT_MAX_MS, "who attaches outlasts an eviction");
 static_assert(CSV_EVICT_MAX_MS + CSV_VIEW_MS < CSV_FS_ANSWER_MS, "who mounts outlasts an eviction");
+static_assert(CSV_DLM_FIT_MS < CSV_FS_HELLO_MS, "who says HELLO outlasts the check of the DLM");
 static_assert(CSV_FS_RETURN_MS > CSV_REATTACH_MS, "who re-attaches does so before all are fenced");
 static_assert(CSV_FS_GIVE_UP_MS >= CSV_REATTACH_MAX_MS, "who comes later is told that he is out");
 static_assert(CSV_FS_MOUNT_MS >= CSV_FS_ANSWER_MS + CSV_EVICT_MAX_MS, "a mounter is waited for while it waits");

@@ -75,6 +75,16 @@ void csv_act_timer(struct csv_machine *m, uint64_t timer, unsigned ms)
 	a->ms = ms;
 }
 
+void csv_act_dlm(struct csv_machine *m, const struct csv_dlm_order *order)
+{
+	add(m, CSV_ACT_DLM)->dlm = *order;
+}
+
+void csv_act_kill(struct csv_machine *m, uint32_t nodeid)
+{
+	add(m, CSV_ACT_KILL)->nodeid = nodeid;
+}
+
 void csv_act_log(struct csv_machine *m, enum csv_log_level level, const char *fmt, ...)
 {
 	struct csv_action *a = add(m, CSV_ACT_LOG);

@@ -4,14 +4,42 @@
 
 #include "lockd/core/core.h"
 
+/* A csvfs of ours has joined, or may not. */
+static void joined(struct csv_machine *m, const struct csv_space *sp, struct csv_local *c, const char *why)
+{
+	bool first = c->engine == CSV_ENGINE_AUTO;
+
+	if (why) {
+		csv_local_error(m, c, 0, CSV_BUSY, "%s", why);
+		csv_local_close(m, c, why);
+		return;
+	}
+	c->engine = sp->engine;
+	if (sp->engine == CSV_ENGINE_DLM)
+		csv_dlm_open(m, c, sp, first);
+}
+
 static bool apply_join(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	uint64_t client = csv_get64(r);
+	enum csv_lock_engine wants = (enum csv_lock_engine)csv_get8(r);
+	bool can_dlm = csv_get8(r);
+	struct csv_place *p = csv_place_bound(sp, sender);
+	const char *why = NULL;
+	struct csv_local *c;
 
-	if (!csv_get_end(r))
+	if (!csv_get_end(r) || wants >= CSV_ENGINES)
 		return false;
-	if (!csv_place_bound(sp, sender))
-		csv_place_new(sp, sender, client);
+	if (p) {
+		c = csv_local_at(m, sp, p);
+	} else if (csv_engine_decide(sp, wants, can_dlm, &why)) {
+		c = csv_local_at(m, sp, csv_place_new(sp, sender, client));
+		why = NULL;
+	} else {
+		c = sender == m->cfg.nodeid && m->phase != CSV_PHASE_LOADING ? csv_local_by_id(m, client) : NULL;
+	}
+	if (c && c->phase != CSV_LOCAL_FENCED)
+		joined(m, sp, c, why);
 	m->view_dirty = true;
 	return true;
 }
@@ -34,6 +62,8 @@ static const struct apply_row {
 	[CSV_G_EXPIRE] = { csv_apply_expire, false },
 	[CSV_G_VERIFY] = { csv_apply_verify, false },
 	[CSV_G_VERIFIED] = { csv_apply_verified, false },
+	[CSV_G_ASK] = { csv_apply_ask, false },
+	[CSV_G_TELL] = { csv_apply_tell, false },
 	[CSV_G_LOCK] = { csv_apply_lock, false },
 	[CSV_G_UNLOCK] = { csv_apply_unlock, false },
 	[CSV_G_FENCED] = { csv_apply_fenced, false },
@@ -104,6 +134,8 @@ void csv_apply(struct csv_machine *m, uint32_t sender, const void *data, size_t 
 		csv_handoff_deliver(m, sender, &r);
 	else if (ok && h.kind == CSV_G_SYNC)
 		ok = csv_get_end(&r);
+	else if (ok && h.kind == CSV_G_EXPEL)
+		ok = csv_apply_expel(m, sender, &r);
 	else if (ok && h.kind < sizeof(rows) / sizeof(rows[0]) && rows[h.kind].fn)
 		ok = apply_space(m, sender, h.kind, &r);
 	else

@@ -31,6 +31,8 @@ void csv_local_join(struct csv_machine *m, struct csv_local *c)
 
 	csv_put_str(&w, c->name);
 	csv_put64(&w, c->id);
+	csv_put8(&w, (uint8_t)c->wants);
+	csv_put8(&w, c->can_dlm);
 	csv_op_submit(m, &w);
 }
 
@@ -39,12 +41,13 @@ static void on_hello(struct csv_machine *m, uint64_t client, const struct csv_ms
 	const struct csv_msg_hello *h = &msg->hello;
 	struct csv_local *c;
 
-	if (h->role != CSV_ROLE_FS || !memchr(h->volume, 0, sizeof(h->volume)) || csv_local_by_id(m, client))
+	if (h->role != CSV_ROLE_FS || !memchr(h->volume, 0, sizeof(h->volume)) || h->engine >= CSV_ENGINES ||
+	    csv_local_by_id(m, client))
 		return;
 	if (csv_local_of(m, h->uuid)) {
 		c = csv_local_new(m, client, h);
 		c->phase = CSV_LOCAL_FENCED;
-		csv_local_error(m, c, msg->seq, CSV_BUSY, "volume %s is mounted on this node already", c->name);
+		csv_local_error(m, c, 0, CSV_BUSY, "volume %s is mounted on this node already", c->name);
 		csv_act_close(m, client);
 		return;
 	}
@@ -96,8 +99,20 @@ static void on_lock(struct csv_machine *m, struct csv_local *c, const struct csv
 	h->want = (enum csv_mode)l->mode;
 	h->flags = l->flags;
 	h->seq = msg->seq;
-	if (!c->redeclare)
+	if (csv_dlm_routed(c, h->res))
+		csv_dlm_ask(m, c, h);
+	else if (!c->redeclare)
 		submit_lock(m, c, h);
+}
+
+static void submit_unlock(struct csv_machine *m, const struct csv_local *c, struct csv_res res, enum csv_mode mode)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_UNLOCK, c->uuid);
+
+	csv_put8(&w, (uint8_t)res.type);
+	csv_put64(&w, res.id);
+	csv_put8(&w, (uint8_t)mode);
+	csv_op_submit(m, &w);
 }
 
 static void on_unlock(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
@@ -105,7 +120,6 @@ static void on_unlock(struct csv_machine *m, struct csv_local *c, const struct c
 	const struct csv_msg_lock *l = &msg->lock;
 	enum csv_mode mode = (enum csv_mode)l->mode;
 	struct csv_hold *h;
-	struct csv_wbuf w;
 
 	if (!lock_is_sound(l) || c->phase == CSV_LOCAL_DECLARING) {
 		protocol_error(m, c, msg->seq, "bad UNLOCK");
@@ -118,17 +132,13 @@ static void on_unlock(struct csv_machine *m, struct csv_local *c, const struct c
 		protocol_error(m, c, msg->seq, "UNLOCK to a higher mode");
 		return;
 	}
+	if (csv_dlm_routed(c, h->res))
+		csv_dlm_give(m, c, h, mode);
+	else if (!c->redeclare)
+		submit_unlock(m, c, h->res, mode);
 	h->held = mode;
-	h->want = CSV_NL;
-	w = csv_op_begin(m, CSV_G_UNLOCK, c->uuid);
-	csv_put8(&w, (uint8_t)l->res_type);
-	csv_put64(&w, l->res_id);
-	csv_put8(&w, (uint8_t)mode);
-	csv_hold_put(c, h);
-	if (c->redeclare)
-		csv_wbuf_free(&w);
-	else
-		csv_op_submit(m, &w);
+	h->want = h->got = CSV_NL;
+	csv_hold_put(m, c, h);
 }
 
 static bool slot_is_sound(const struct csv_msg_slot *s)
@@ -165,10 +175,12 @@ static void on_attach(struct csv_machine *m, struct csv_local *c, const struct c
 
 static void on_reattach(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
-	if (!slot_is_sound(&msg->slot) || c->phase != CSV_LOCAL_JOINED || c->holds.count) {
+	if (!slot_is_sound(&msg->slot) || c->phase != CSV_LOCAL_JOINED || c->holds.count ||
+	    c->wants == CSV_ENGINE_AUTO) {
 		protocol_error(m, c, msg->seq, "bad REATTACH");
 		return;
 	}
+	c->engine = c->wants;
 	c->slot = msg->slot;
 	c->slot.nodeid = m->cfg.nodeid;
 	c->attach_seq = msg->seq;
@@ -201,17 +213,12 @@ static void submit_detach(struct csv_machine *m, struct csv_local *c)
 
 static void on_detach(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
-	struct csv_omap_node *n;
-
 	if (!has_slot(c) || !msg->seq) {
 		protocol_error(m, c, msg->seq, "DETACH without a slot");
 		return;
 	}
 	c->detach_seq = msg->seq;
-	while ((n = csv_omap_first(&c->holds))) { /* "all locks are given up" */
-		csv_omap_del(&c->holds, n);
-		free(csv_omap_entry(n, struct csv_hold, node));
-	}
+	csv_holds_free(m, c); /* "all locks are given up" */
 	if (!c->redeclare)
 		submit_detach(m, c);
 }
@@ -244,44 +251,6 @@ static void on_result(struct csv_machine *m, struct csv_local *c, const struct c
 	c->orders--;
 	if (c->redeclare && !c->orders && m->phase == CSV_PHASE_FORMED)
 		csv_declare_local(m, c);
-}
-
-/*
- * J6, answered from the state: the volume is frozen, so the holders known here can only become fewer.  "No" is said
- * only when everybody who may be writing is known with all that he holds; until then the replay asks again (AGAIN), or
- * is given up (BUSY) if what it waits for comes only after its end.
- */
-static enum csv_err may_say_no(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
-{
-	if (c->redeclare)
-		return CSV_BUSY; /* the order is of another line of state; its answer is waited for */
-	if (!sp || m->phase == CSV_PHASE_LOADING)
-		return CSV_AGAIN;
-	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
-		if (sp->slot[i].life == CSV_LIFE_OUT && !csv_slot_fenced(&sp->slot[i]))
-			return CSV_BUSY; /* its fence waits behind this replay */
-	}
-	return csv_space_any(sp, CSV_LIFE_BIT(LOST) | CSV_LIFE_BIT(DECLARING)) ? CSV_AGAIN : CSV_OK;
-}
-
-static void on_in_use(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
-{
-	struct csv_space *sp = m->has_state ? csv_space_find(&m->state, c->uuid) : NULL;
-	struct csv_msg reply = { .type = CSV_MSG_IN_USE_REPLY, .seq = msg->seq };
-	struct csv_res res = csv_res((enum csv_res_type)msg->lock.res_type, msg->lock.res_id);
-	enum csv_err err;
-
-	if (!lock_is_sound(&msg->lock)) {
-		protocol_error(m, c, msg->seq, "bad IN_USE");
-		return;
-	}
-	reply.lock = msg->lock;
-	reply.lock.mode = sp && m->phase != CSV_PHASE_LOADING && !c->redeclare ? csv_space_in_use(sp, res) : CSV_NL;
-	err = reply.lock.mode == CSV_NL ? may_say_no(m, c, sp) : CSV_OK;
-	if (err)
-		csv_local_error(m, c, msg->seq, err, "not known yet who uses it");
-	else
-		csv_act_client(m, c->id, &reply);
 }
 
 static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
@@ -388,7 +357,7 @@ void csv_local_resubmit(struct csv_machine *m, struct csv_local *c)
 	for (n = csv_omap_first(&c->holds); n; n = csv_omap_next(n)) {
 		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
 
-		if (h->want != CSV_NL)
+		if (h->want != CSV_NL && !csv_dlm_routed(c, h->res))
 			submit_lock(m, c, h);
 	}
 	csv_list_for_each(pos, &c->brl_asks) {
@@ -439,8 +408,11 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 		on_reattach(m, c, msg);
 		break;
 	case CSV_MSG_DECLARED:
-		if (c->phase == CSV_LOCAL_DECLARING)
-			csv_declare_local(m, c);
+		if (c->phase != CSV_LOCAL_DECLARING)
+			break;
+		if (c->engine == CSV_ENGINE_DLM)
+			csv_dlm_claim(m, c);
+		csv_declare_local(m, c);
 		break;
 	case CSV_MSG_DETACH:
 		on_detach(m, c, msg);
@@ -453,7 +425,7 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 		on_result(m, c, msg);
 		break;
 	case CSV_MSG_IN_USE:
-		on_in_use(m, c, msg);
+		csv_inuse_record(m, c, msg);
 		break;
 	case CSV_MSG_BRL_SET:
 	case CSV_MSG_BRL_TEST:
@@ -492,11 +464,11 @@ void csv_client_gone(struct csv_machine *m, uint64_t client)
 		csv_put32(&w, slot ? c->slot.incarnation : 0);
 		csv_op_submit(m, &w);
 	}
-	csv_local_free(c);
+	csv_local_free(m, c);
 }
 
 void csv_locals_clear(struct csv_machine *m)
 {
 	while (!csv_list_empty(&m->locals))
-		csv_local_free(csv_list_entry(m->locals.next, struct csv_local, link));
+		csv_local_free(m, csv_list_entry(m->locals.next, struct csv_local, link));
 }

@@ -43,6 +43,21 @@ struct csv_hold {
 	enum csv_mode want; /* NL: asks for nothing */
 	uint32_t flags;
 	uint64_t seq; /* of the request */
+	/* dlm.c: */
+	bool asked;	    /* the DLM was */
+	enum csv_mode got;  /* and has granted this, which is not told yet; or NL */
+	enum csv_mode bast; /* strongest want since; told behind the grant */
+	struct csv_list late; /* in csv_local.late: to be asked or told */
+	bool is_late;
+};
+
+/* A question of its replay that the members are asked (inuse.c). */
+struct csv_question {
+	bool open;
+	uint64_t number; /* in the messages */
+	uint64_t seq;	 /* of the csvfs's IN_USE */
+	struct csv_msg_lock lock;
+	uint64_t told; /* bit i: state.member[i] has answered */
 };
 
 struct csv_brl_ask {
@@ -85,7 +100,13 @@ struct csv_local {
 	struct csv_order order[CSV_SLOTS_MAX];
 	uint64_t dirty; /* slots that it found dirty and that are not recovered yet */
 	struct csv_msg_slot dirty_slot[CSV_SLOTS_MAX];
+	enum csv_lock_engine wants; /* as its HELLO says */
+	bool can_dlm;
+	bool again; /* it has been attached before: it will declare what it holds */
+	enum csv_lock_engine engine; /* the volume's, once it is decided; AUTO before */
 	struct csv_omap holds;
+	struct csv_list late;	   /* csv_hold.late */
+	struct csv_question question; /* one at a time: a replay waits for its answer */
 	struct csv_brl_table *brl; /* what it has; node 0 */
 	struct csv_list brl_asks;
 	bool viewed;
@@ -137,6 +158,7 @@ struct csv_machine {
 
 	struct csv_list locals;
 	uint64_t next_seq; /* of records we start */
+	unsigned nlate;	   /* csv_hold.is_late, of all */
 	struct csv_ho_msg *ho_armed[CSV_HANDOFF_ARMED];
 	struct csv_handoff_replies ho_replies; /* for the daemon to fetch */
 	struct csv_list timers;
@@ -151,6 +173,8 @@ void csv_act_client(struct csv_machine *m, uint64_t client, const struct csv_msg
 void csv_act_close(struct csv_machine *m, uint64_t client);
 void csv_act_rejoin(struct csv_machine *m);
 void csv_act_timer(struct csv_machine *m, uint64_t timer, unsigned ms);
+void csv_act_dlm(struct csv_machine *m, const struct csv_dlm_order *order);
+void csv_act_kill(struct csv_machine *m, uint32_t nodeid);
 void csv_act_log(struct csv_machine *m, enum csv_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -239,15 +263,37 @@ void csv_space_kick(struct csv_machine *m, struct csv_space *sp);
 void csv_rsb_run(struct csv_machine *m, struct csv_space *sp, struct csv_rsb *r);
 /* A declared lock becomes a holder; false: it conflicts with another holder. */
 bool csv_space_declare(struct csv_space *sp, struct csv_place *p, struct csv_res res, enum csv_mode mode);
-/*
- * Handoff: the mount of node `to` becomes holder in `mode` ahead of all waiters, the one of node `from` holds nothing;
- * one step of the order, to be called on all members.  False, and nothing changed: `from` does not hold it or `to` is
- * not a live mount.  Both csvfs are not told: the handoff does it.
- */
-bool csv_space_move(struct csv_machine *m, struct csv_space *sp, struct csv_res res, uint32_t from, uint32_t to,
-		    enum csv_mode mode);
 /* J6: does a mount that is not fenced hold res so that it may be writing its blocks? Mode, NL: no. */
 enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res);
+
+/* ---- dlm.c: volumes whose locks are the kernel DLM's ---- */
+/* The engine of a csvfs that mounts. False: it cannot have what it wants; why, and *sp is as it was. */
+bool csv_engine_decide(struct csv_space *sp, enum csv_lock_engine wants, bool can_dlm, const char **why);
+bool csv_dlm_routed(const struct csv_local *c, struct csv_res res); /* this lock is the DLM's */
+/* A csvfs of ours is about to mount (first), or to go on in another line of state. */
+void csv_dlm_open(struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp, bool first);
+void csv_dlm_ask(struct csv_machine *m, struct csv_local *c, struct csv_hold *h);
+/* It has only mode now; h is as it was before. */
+void csv_dlm_give(struct csv_machine *m, struct csv_local *c, const struct csv_hold *h, enum csv_mode mode);
+void csv_dlm_claim(struct csv_machine *m, const struct csv_local *c);
+/* A life of this node (nodeid is ours, or nothing happens) has nothing any more. */
+void csv_dlm_place_gone(struct csv_machine *m, const struct csv_space *sp, uint32_t nodeid);
+/* A life of a node is recovered. If nobody is there to drop its locks in the DLM, the node has to leave it. */
+void csv_dlm_recovered(struct csv_machine *m, const struct csv_space *sp, uint32_t nodeid);
+void csv_dlm_evicted(struct csv_machine *m); /* a view is formed: the same for those who were evicted */
+void csv_dlm_said(struct csv_machine *m, const struct csv_dlm_saying *ev);
+void csv_dlm_run(struct csv_machine *m); /* asks and tells what had to wait */
+
+/* ---- inuse.c ---- */
+void csv_inuse_record(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg);
+bool csv_apply_ask(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_tell(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+void csv_inuse_again(struct csv_machine *m); /* a new view: what was asked is asked again by who wants to know */
+
+/* ---- expel.c ---- */
+bool csv_apply_expel(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
+bool csv_is_expelled(const struct csv_state *s, uint32_t nodeid);
+void csv_expelled_forget(struct csv_state *s, uint32_t nodeid); /* it mounts anew */
 
 /* ---- recover.c ---- */
 void csv_recover_run(struct csv_machine *m, struct csv_space *sp);
@@ -294,10 +340,11 @@ struct csv_local *csv_local_of(struct csv_machine *m, const uint8_t *uuid); /* t
 /* The csvfs of a place, if it is ours. */
 struct csv_local *csv_local_at(struct csv_machine *m, const struct csv_space *sp, const struct csv_place *p);
 struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct csv_msg_hello *h);
-void csv_local_free(struct csv_local *c);
+void csv_local_free(struct csv_machine *m, struct csv_local *c);
 struct csv_hold *csv_hold_find(const struct csv_local *c, struct csv_res res);
 struct csv_hold *csv_hold_make(struct csv_local *c, struct csv_res res);
-void csv_hold_put(struct csv_local *c, struct csv_hold *h); /* frees it if it says nothing */
+void csv_hold_put(struct csv_machine *m, struct csv_local *c, struct csv_hold *h); /* frees it if it says nothing */
+void csv_holds_free(struct csv_machine *m, struct csv_local *c);
 void csv_local_error(struct csv_machine *m, struct csv_local *c, uint64_t seq, enum csv_err err, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void csv_local_done(struct csv_machine *m, struct csv_local *c, uint64_t seq);

@@ -60,31 +60,38 @@ bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space
 	struct csv_slot now = { .nodeid = sender };
 	uint64_t client = csv_get64(r);
 	uint32_t slot = csv_get32(r);
+	enum csv_lock_engine engine;
+	const char *why = NULL;
 	struct csv_place *p;
 	struct csv_slot *s;
-	bool unknown;
+	bool unknown, fits;
 
 	now.incarnation = csv_get32(r);
 	now.pr_key = csv_get64(r);
 	csv_get_str(r, now.node, sizeof(now.node));
 	now.seq = csv_get64(r);
-	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX)
+	engine = (enum csv_lock_engine)csv_get8(r);
+	if (!csv_get_end(r) || slot >= CSV_SLOTS_MAX || engine <= CSV_ENGINE_AUTO || engine >= CSV_ENGINES)
 		return false;
 	p = csv_place_bound(sp, sender);
 	if (p && p->slot != CSV_NO_SLOT)
 		return true; /* a declaration sent twice */
+	/* Its JOIN was decided already, as a mount that has this engine; if it is not here, that was refused. */
+	fits = csv_engine_decide(sp, engine, true, &why) && !(p && sp->engine != engine);
 	if (!p)
 		p = csv_place_new(sp, sender, client);
 	p->client = client;
 	s = &sp->slot[slot];
 	m->view_dirty = true;
-	if (!acceptable(s, sender, now.incarnation)) {
+	if (!fits || (engine == CSV_ENGINE_DLM && csv_is_expelled(&m->state, sender)) ||
+	    !acceptable(s, sender, now.incarnation)) {
 		struct csv_local *c = csv_local_at(m, sp, p);
 
 		csv_act_log(m, CSV_LOG_WARN, "volume %s: node %s comes back too late with slot %u", sp->name, now.node,
 			    slot);
 		if (c)
 			csv_local_fenced(m, c);
+		csv_dlm_place_gone(m, sp, sender);
 		csv_place_free(sp, p);
 		csv_space_kick(m, sp);
 		return true;
@@ -231,7 +238,7 @@ static void declare_holds(struct batch *b)
 	for (n = csv_omap_first(&b->c->holds); n; n = csv_omap_next(n)) {
 		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
 
-		if (h->held == CSV_NL)
+		if (h->held == CSV_NL || csv_dlm_routed(b->c, h->res))
 			continue;
 		csv_put8(&b->body, (uint8_t)h->res.type);
 		csv_put64(&b->body, h->res.id);
@@ -258,6 +265,7 @@ void csv_declare_local(struct csv_machine *m, struct csv_local *c)
 	csv_put64(&w, c->slot.pr_key);
 	csv_put_str(&w, c->slot.node);
 	csv_put64(&w, c->attach_seq);
+	csv_put8(&w, (uint8_t)c->engine);
 	csv_op_submit(m, &w);
 	declare_holds(&b);
 	w = csv_op_begin(m, CSV_G_DECLARED, c->uuid);

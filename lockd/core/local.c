@@ -25,21 +25,38 @@ struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct
 	memcpy(c->uuid, h->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", h->volume);
 	c->slot.slot = CSV_NO_SLOT;
+	c->wants = (enum csv_lock_engine)h->engine;
+	c->can_dlm = h->dlm;
+	c->again = h->again;
 	csv_omap_init(&c->holds, hold_cmp);
+	csv_list_init(&c->late);
 	c->brl = csv_brl_new();
 	csv_list_init(&c->brl_asks);
 	csv_list_push_back(&m->locals, &c->link);
 	return c;
 }
 
-void csv_local_free(struct csv_local *c)
+static void hold_free(struct csv_machine *m, struct csv_local *c, struct csv_hold *h)
+{
+	csv_omap_del(&c->holds, &h->node);
+	if (h->is_late) {
+		csv_list_del(&h->late);
+		m->nlate--;
+	}
+	free(h);
+}
+
+void csv_holds_free(struct csv_machine *m, struct csv_local *c)
 {
 	struct csv_omap_node *n;
 
-	while ((n = csv_omap_first(&c->holds))) {
-		csv_omap_del(&c->holds, n);
-		free(csv_omap_entry(n, struct csv_hold, node));
-	}
+	while ((n = csv_omap_first(&c->holds)))
+		hold_free(m, c, csv_omap_entry(n, struct csv_hold, node));
+}
+
+void csv_local_free(struct csv_machine *m, struct csv_local *c)
+{
+	csv_holds_free(m, c);
 	while (!csv_list_empty(&c->brl_asks)) {
 		struct csv_brl_ask *a = csv_list_entry(c->brl_asks.next, struct csv_brl_ask, link);
 
@@ -112,12 +129,10 @@ struct csv_hold *csv_hold_make(struct csv_local *c, struct csv_res res)
 	return h;
 }
 
-void csv_hold_put(struct csv_local *c, struct csv_hold *h)
+void csv_hold_put(struct csv_machine *m, struct csv_local *c, struct csv_hold *h)
 {
-	if (h->held != CSV_NL || h->want != CSV_NL)
-		return;
-	csv_omap_del(&c->holds, &h->node);
-	free(h);
+	if (h->held == CSV_NL && h->want == CSV_NL)
+		hold_free(m, c, h);
 }
 
 void csv_local_error(struct csv_machine *m, struct csv_local *c, uint64_t seq, enum csv_err err, const char *fmt, ...)

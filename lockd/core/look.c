@@ -102,6 +102,28 @@ static void list_one(const struct lister *li, const struct csv_list *head)
 	}
 }
 
+/* The DLM's locks are not in the state: of these each node knows its own. */
+static void list_local(const struct lister *li)
+{
+	const struct csv_local *c = csv_local_of((struct csv_machine *)li->m, li->sp->uuid);
+	struct csv_omap_node *n;
+
+	for (n = c ? csv_omap_first(&c->holds) : NULL; n; n = csv_omap_next(n)) {
+		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
+		bool waits = h->held == CSV_NL;
+		struct csv_msg_lock out = { .res_type = h->res.type, .res_id = h->res.id };
+
+		if (!csv_dlm_routed(c, h->res))
+			continue;
+		out.mode = waits ? h->want : h->held;
+		out.waiting = waits;
+		out.holder_nodeid = li->m->cfg.nodeid;
+		out.holder_slot = c->slot.slot;
+		memccpy(out.holder_node, csv_node_name(li->m, out.holder_nodeid), 0, sizeof(out.holder_node) - 1);
+		li->fn(li->arg, li->sp->uuid, &out);
+	}
+}
+
 void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
 		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg)
 {
@@ -116,6 +138,7 @@ void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
 			list_one(&li, &csv_rsb_of(n)->holders);
 			list_one(&li, &csv_rsb_of(n)->waiters);
 		}
+		list_local(&li);
 	}
 }
 
@@ -126,4 +149,17 @@ void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct c
 	*view = (struct csv_msg_view){ .quorate = csv_machine_quorate(m), .frozen = 1 };
 	if (sp)
 		csv_space_view(sp, csv_machine_quorate(m), view);
+}
+
+bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid)
+{
+	const struct csv_space *sp = csv_space_find(&m->state, uuid);
+
+	if (m->phase != CSV_PHASE_FORMED || !m->has_state || csv_local_of((struct csv_machine *)m, uuid))
+		return false;
+	for (uint32_t i = 0; sp && i < CSV_SLOTS_MAX; i++) {
+		if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == m->cfg.nodeid)
+			return false;
+	}
+	return true;
 }

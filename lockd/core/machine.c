@@ -114,10 +114,14 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 	case CSV_EV_TIMER:
 		csv_timer_fired(m, ev->timer);
 		break;
+	case CSV_EV_DLM:
+		csv_dlm_said(m, ev->dlm);
+		break;
 	}
 	if (m->phase != CSV_PHASE_EVICTED) {
 		csv_views_flush(m);
 		csv_pending_run(m);
+		csv_dlm_run(m);
 	}
 	m->out = NULL;
 }

@@ -6,9 +6,10 @@
  * feeds it simulated ones.  All members that see the same configuration changes and
  * messages in the same order come to the same replicated state.
  *
- * Inside: view formation (view.c), eviction of members that hang (evict.c) and state transfer (transfer.c), mounts and slots of a volume (mount.c), the lock
- * engine (lockd/engine/cpg_space.c), recovery (recover.c), byte-range locks (ranges.c); what local clients hold
- * (client.c) and its declaration (declare.c).  docs/PROTOCOL.md and docs/RECOVERY.md are these in prose.
+ * Inside: view formation (view.c), eviction of members that hang (evict.c) and state transfer (transfer.c), mounts and
+ * slots of a volume (mount.c), the lock engine (lockd/engine/cpg_space.c) or the way to another one (dlm.c), recovery
+ * (recover.c, inuse.c, expel.c), byte-range locks (ranges.c); what local clients hold (client.c) and its declaration
+ * (declare.c).  docs/PROTOCOL.md and docs/RECOVERY.md are these in prose.
  */
 #ifndef CSV_LOCKD_MACHINE_H
 #define CSV_LOCKD_MACHINE_H
@@ -44,6 +45,16 @@ enum csv_event_type {
 	CSV_EV_CLIENT,	    /* record from a local client */
 	CSV_EV_CLIENT_GONE, /* its connection closed */
 	CSV_EV_TIMER,
+	CSV_EV_DLM, /* the DLM's engine has something to say about a lock of this node */
+};
+/* GRANT, DENY: of the request with this number. LOST: a lock that was claimed is not there. */
+enum csv_dlm_said { CSV_DLM_SAID_GRANT, CSV_DLM_SAID_DENY, CSV_DLM_SAID_BAST, CSV_DLM_SAID_LOST };
+struct csv_dlm_saying {
+	enum csv_dlm_said what;
+	uint8_t uuid[16];
+	struct csv_res res;
+	enum csv_mode mode; /* granted; BAST: wanted */
+	uint64_t seq;
 };
 struct csv_event {
 	enum csv_event_type type;
@@ -67,6 +78,8 @@ struct csv_event {
 	const struct csv_msg *msg;
 	/* TIMER */
 	uint64_t timer;
+	/* DLM */
+	const struct csv_dlm_saying *dlm;
 };
 
 enum csv_action_type {
@@ -74,8 +87,28 @@ enum csv_action_type {
 	CSV_ACT_CLIENT, /* record to a local client */
 	CSV_ACT_CLOSE,	/* close a client's connection (protocol violation) */
 	CSV_ACT_REJOIN, /* we were evicted: this machine does nothing more; close the csvfs, leave, join with a new one */
+	CSV_ACT_DLM,	/* order to the DLM's engine: dlm */
+	CSV_ACT_KILL,	/* end corosync on node `nodeid`, if it runs */
 	CSV_ACT_TIMER,	/* ask for TIMER `timer` in ms; ms 0: cancel */
 	CSV_ACT_LOG,	/* for people: level, text */
+};
+/* What the machine wants of the DLM, for this node. */
+enum csv_dlm_verb {
+	CSV_DLM_DO_OPEN,    /* the volume is used here: be in its lockspace */
+	CSV_DLM_DO_LOCK,    /* res in mode, or (noqueue) not at all; answered by GRANT or DENY with seq */
+	CSV_DLM_DO_UNLOCK,  /* res goes down to mode; NL: or its request is taken back */
+	CSV_DLM_DO_CLAIM,   /* the csvfs has res in mode since before: an orphan, if it is not known */
+	CSV_DLM_DO_CLAIMED, /* that was all: what is not claimed goes */
+	CSV_DLM_DO_DROP,    /* what is not this client's goes, orphans too */
+};
+struct csv_dlm_order {
+	enum csv_dlm_verb verb;
+	uint8_t uuid[16];
+	struct csv_res res;
+	enum csv_mode mode;
+	bool noqueue;
+	uint64_t seq;
+	uint64_t client; /* LOCK, CLAIM, DROP: whose; 0: nobody's */
 };
 struct csv_action {
 	enum csv_action_type type;
@@ -85,6 +118,8 @@ struct csv_action {
 	struct csv_msg msg;
 	uint64_t timer;
 	unsigned ms;
+	struct csv_dlm_order dlm;
+	uint32_t nodeid;
 	int level; /* enum csv_log_level */
 	char text[200];
 };
@@ -118,5 +153,13 @@ void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const 
 void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
 		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg);
 void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct csv_msg_view *view);
+/* Whether this node may leave the DLM's lockspace of the volume: it has no mount there, nor anything to be recovered. */
+bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid);
+
+/* ---- orders of the daemon ---- */
+/* Multicasts that a node's slots go out, on all volumes, whether it is a member or not. */
+void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_actions *out);
+/* Its slots went out and are all fenced and replayed, as far as a quorate group knows. */
+bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid);
 
 #endif

@@ -72,6 +72,9 @@ void csv_slot_free(struct csv_machine *m, struct csv_space *sp, uint32_t slot)
 {
 	struct csv_slot *s = &sp->slot[slot];
 
+	csv_dlm_place_gone(m, sp, s->nodeid);
+	if (s->life == CSV_LIFE_OUT)
+		csv_dlm_recovered(m, sp, s->nodeid);
 	if (s->place)
 		csv_place_free(sp, s->place);
 	if (s->incarnation > s->dead)
@@ -155,6 +158,7 @@ bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *
 		}
 		return true;
 	}
+	csv_expelled_forget(&m->state, sender);
 	slot_reset(s);
 	fill_slot(s, &want);
 	s->life = CSV_LIFE_ATTACHING;
@@ -243,6 +247,7 @@ bool csv_apply_gone(struct csv_machine *m, uint32_t sender, struct csv_space *sp
 	else if (p && p->slot != CSV_NO_SLOT)
 		csv_slot_out(m, sp, p->slot, "its csvfs has gone");
 	else if (p) {
+		csv_dlm_place_gone(m, sp, sender);
 		csv_place_free(sp, p);
 		csv_space_kick(m, sp);
 	}
@@ -264,6 +269,7 @@ static void replace_life(struct csv_machine *m, struct csv_space *sp, const stru
 	}
 	if (s->life != CSV_LIFE_OUT)
 		csv_slot_out(m, sp, found->slot, "the disk knows a later life of it");
+	csv_dlm_place_gone(m, sp, s->nodeid);
 	if (s->place)
 		csv_place_free(sp, s->place);
 	s->was_rec = false;

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
-#define CSV_GROUP_VERSION_MIN 2u /* version 1 had no BEAT and no error in VERIFIED */
-#define CSV_GROUP_VERSION 2u
+#define CSV_GROUP_VERSION_MIN 3u /* version 2 had one lock engine and no EXPEL */
+#define CSV_GROUP_VERSION 3u
 #define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VID_OFF 6u
 #define CSV_GROUP_UPTO_OFF 22u
@@ -39,6 +39,9 @@
 	X(20, EXPIRE, "a lost slot has not come back in time")                                                         \
 	X(21, VERIFY, "have the slot table on disk compared")                                                          \
 	X(22, VERIFIED, "done, or an error")                                                                           \
+	X(23, EXPEL, "a node's slots go out, wherever it is")                                                         \
+	X(24, ASK, "dlm: does any member's csvfs hold a lock in use?")                                                 \
+	X(25, TELL, "mine does, or does not")                                                                          \
 	X(30, LOCK, "want")                                                                                            \
 	X(31, UNLOCK, "give way")                                                                                      \
 	X(40, FENCED, "result of a FENCE order")                                                                       \

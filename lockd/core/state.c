@@ -322,7 +322,7 @@ static void tell_what_is_due(const struct csv_space *sp, char *text, size_t size
 
 void csv_space_view(const struct csv_space *sp, bool quorate, struct csv_msg_view *v)
 {
-	*v = (struct csv_msg_view){ .quorate = quorate, .frozen = csv_space_frozen(sp) };
+	*v = (struct csv_msg_view){ .quorate = quorate, .frozen = csv_space_frozen(sp), .engine = sp->engine };
 	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
 		const struct csv_slot *s = &sp->slot[i];
 

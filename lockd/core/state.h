@@ -106,6 +106,7 @@ struct csv_space {
 	struct csv_omap_node node;
 	uint8_t uuid[16];
 	char name[CSV_VOLNAME_MAX + 1];
+	enum csv_lock_engine engine; /* AUTO: nobody has mounted it yet; dlm.c */
 	bool verified;		 /* somebody has compared the slot table on disk with ours since there is a slot */
 	uint32_t verifier;	 /* slot that was asked to; CSV_NO_SLOT */
 	uint32_t verify_round;	 /* which asking: answers to an earlier one are void */
@@ -131,6 +132,8 @@ struct csv_state {
 	unsigned nmembers;		/* of the view, less those that left since */
 	uint32_t member[CSV_NODES_MAX]; /* by seniority */
 	struct csv_omap spaces;
+	unsigned nexpelled; /* nodes whose locks the DLM may have dropped: no mount of theirs comes back (expel.c) */
+	uint32_t expelled[CSV_NODES_MAX];
 	struct csv_ho_table ho; /* its host is set by handoff.c before each use */
 };
 

@@ -103,6 +103,7 @@ static void write_space(struct csv_wbuf *w, const struct csv_space *sp)
 
 	csv_put(w, sp->uuid, sizeof(sp->uuid));
 	csv_put_str(w, sp->name);
+	csv_put8(w, (uint8_t)sp->engine);
 	csv_put8(w, sp->verified);
 	csv_put32(w, sp->verifier);
 	csv_put32(w, sp->verify_round);
@@ -162,6 +163,9 @@ void csv_state_write(const struct csv_state *s, struct csv_wbuf *w)
 	csv_put32(w, s->nmembers);
 	for (unsigned i = 0; i < s->nmembers; i++)
 		csv_put32(w, s->member[i]);
+	csv_put32(w, s->nexpelled);
+	for (unsigned i = 0; i < s->nexpelled; i++)
+		csv_put32(w, s->expelled[i]);
 	csv_put32(w, (uint32_t)s->spaces.count);
 	csv_for_each_space(sp, s) write_space(w, sp);
 	write_handoffs(w, &s->ho);
@@ -289,6 +293,7 @@ static bool read_space(struct csv_rbuf *r, struct csv_state *s)
 	if (r->bad || csv_space_find(s, uuid))
 		return false;
 	sp = csv_space_make(s, uuid, name);
+	sp->engine = (enum csv_lock_engine)csv_get8(r);
 	sp->verified = csv_get8(r);
 	sp->verifier = csv_get32(r);
 	sp->verify_round = csv_get32(r);
@@ -299,7 +304,7 @@ static bool read_space(struct csv_rbuf *r, struct csv_state *s)
 	sp->rec_stale = csv_get8(r);
 	sp->round = csv_get32(r);
 	sp->next_place = csv_get32(r);
-	if ((sp->verifier != CSV_NO_SLOT && sp->verifier >= CSV_SLOTS_MAX) ||
+	if (sp->engine >= CSV_ENGINES || (sp->verifier != CSV_NO_SLOT && sp->verifier >= CSV_SLOTS_MAX) ||
 	    (sp->rec != CSV_NO_SLOT && sp->rec >= CSV_SLOTS_MAX) || sp->rec_last >= CSV_SLOTS_MAX ||
 	    sp->verify_last >= CSV_SLOTS_MAX || (unsigned)sp->verify_err >= CSV_ERR_COUNT)
 		return false;
@@ -322,6 +327,13 @@ bool csv_state_read(struct csv_state *s, const uint8_t *data, size_t len)
 	}
 	for (unsigned i = 0; i < s->nmembers; i++)
 		s->member[i] = csv_get32(&r);
+	s->nexpelled = csv_get32(&r);
+	if (s->nexpelled > CSV_NODES_MAX) {
+		s->nexpelled = 0;
+		return false;
+	}
+	for (unsigned i = 0; i < s->nexpelled; i++)
+		s->expelled[i] = csv_get32(&r);
 	for (n = csv_get32(&r); n && !r.bad; n--) {
 		if (!read_space(&r, s))
 			return false;

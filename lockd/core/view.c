@@ -365,6 +365,8 @@ void csv_view_formed(struct csv_machine *m)
 	m->applied = m->synced = m->confirmed = 0;
 	csv_fifo_resend(m);
 	csv_declare_waiting(m);
+	csv_inuse_again(m);
+	csv_dlm_evicted(m);
 	csv_mount_seen_again(m);
 	csv_expire_down(m);
 	csv_for_each_space(sp, &m->state) csv_timers_arm(m, sp);

@@ -239,7 +239,8 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 {
 	struct ask a = { p, msg->seq };
 
-	if (!p->daemon->machine && (msg->type == CSV_MSG_NODE_LIST || msg->type == CSV_MSG_LOCK_LIST)) {
+	if (!p->daemon->machine &&
+	    (msg->type == CSV_MSG_NODE_LIST || msg->type == CSV_MSG_LOCK_LIST || msg->type == CSV_MSG_NODE_FENCE)) {
 		csv_peer_error(p, msg->seq, CSV_NOCLUSTER, "corosync does not run on this node");
 		return;
 	}
@@ -270,6 +271,9 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		break;
 	case CSV_MSG_SHUTDOWN:
 		on_shutdown(p, msg);
+		break;
+	case CSV_MSG_NODE_FENCE:
+		csv_expel_request(p, msg);
 		break;
 	default:
 		csv_peer_error(p, msg->seq, CSV_PROTO, "request %u is not known here", msg->type);

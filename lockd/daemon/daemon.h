@@ -11,6 +11,8 @@
  *   driver.c   feeds the pure machine and carries out its actions
  *   supervise.c the process around it that kills it when it hangs
  *   remount.c  mounts whose csvfs has died
+ *   dlm.c      a process for each lockspace of the DLM; dlm_fit.c: can the DLM be used
+ *   expel.c    nodes that are to be fenced; kill.c: nodes whose corosync has to end
  *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook; incoming.c: the VMs it started
  */
 #ifndef CSV_LOCKD_DAEMON_H
@@ -75,6 +77,8 @@ enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
 enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why);
 void csv_group_leave(struct csv_daemon *d);
 /* Queues and sends as flow control allows, in order. data is copied. */
+/* Delivers all that corosync has for us, now. Not from within a step of the machine. */
+void csv_group_catch_up(struct csv_daemon *d);
 void csv_group_send(struct csv_daemon *d, const void *data, size_t len);
 
 /* ---- driver.c ---- */
@@ -86,6 +90,8 @@ void csv_driver_connect(struct csv_daemon *d);
 void csv_driver_stop(struct csv_daemon *d);
 /* Multicasts a handoff message of this node. */
 void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg);
+/* Multicasts that a node is to be out. */
+void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid);
 
 /* ---- server.c ---- */
 struct csv_peer {
@@ -96,6 +102,7 @@ struct csv_peer {
 	uint32_t pid, uid;
 	enum csv_role role;               /* 0 until HELLO */
 	bool closing;
+	bool in_hello;                    /* its HELLO waits for dlm_fit.c */
 	struct csv_msg_hello hello;
 	struct csv_list out;              /* records that the socket did not take yet */
 	unsigned out_count;
@@ -109,6 +116,8 @@ static inline bool csv_peer_mounts(const struct csv_peer *p)
 {
 	return p->role == CSV_ROLE_FS || p->role == CSV_ROLE_OUT;
 }
+/* Goes on with a HELLO that is sound: WELCOME, and the machine hears of it. msg->hello.dlm says what was found out. */
+void csv_server_hello(struct csv_peer *p, const struct csv_msg *msg);
 enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why);
 void csv_server_close(struct csv_daemon *d);
 struct csv_peer *csv_peer_find(struct csv_daemon *d, uint64_t id);
@@ -122,6 +131,15 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg);
 /* A record of csvfs that answers an admin's question (STATUS_VOLUME); false: not one of these. */
 bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg);
 void csv_admin_gone(struct csv_peer *p); /* not in d->peers any more */
+
+/* ---- kill.c ---- */
+void csv_kill_node(uint32_t nodeid); /* no answer is waited for; a node that is not a member does not notice */
+
+/* ---- expel.c ---- */
+void csv_expel_request(struct csv_peer *p, const struct csv_msg *msg); /* NODE_FENCE */
+void csv_expel_look(struct csv_daemon *d); /* after each step of the machine */
+void csv_expel_gone(struct csv_peer *p);
+void csv_expel_lost(struct csv_daemon *d); /* no cluster: all who wait are told */
 
 /* ---- nodes.c ---- */
 void csv_nodes_look(struct csv_daemon *d); /* after each step of the machine */

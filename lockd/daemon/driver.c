@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/dlm.h"
 #include "lockd/daemon/handoff.h"
 
 /* How often a missing corosync is tried again. */
@@ -76,6 +77,12 @@ static void carry_out(struct csv_daemon *d, const struct csv_action *a)
 	case CSV_ACT_REJOIN:
 		d->evicted = true; /* by group.c: corosync's call-back is running */
 		break;
+	case CSV_ACT_KILL:
+		csv_kill_node(a->nodeid);
+		break;
+	case CSV_ACT_DLM:
+		csv_dlm_order(d, &a->dlm);
+		break;
 	case CSV_ACT_TIMER:
 		set_timer(d, a->timer, a->ms);
 		break;
@@ -105,17 +112,32 @@ void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev)
 	inside = false;
 	csv_nodes_look(d);
 	csv_handoff_poll(d);
+	csv_dlm_look(d);
+	csv_expel_look(d);
 }
 
 /* Sends only: what follows from it comes back in order. */
+static void carry_out_all(struct csv_daemon *d, struct csv_actions *actions)
+{
+	for (size_t i = 0; i < actions->n; i++)
+		carry_out(d, &actions->list[i]);
+	csv_actions_free(actions);
+}
+
 void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg)
 {
 	struct csv_actions actions = { 0 };
 
 	csv_machine_handoff(d->machine, msg, &actions);
-	for (size_t i = 0; i < actions.n; i++)
-		carry_out(d, &actions.list[i]);
-	csv_actions_free(&actions);
+	carry_out_all(d, &actions);
+}
+
+void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid)
+{
+	struct csv_actions actions = { 0 };
+
+	csv_machine_expel(d->machine, nodeid, &actions);
+	carry_out_all(d, &actions);
 }
 
 static void drop_cluster(struct csv_daemon *d)
@@ -124,6 +146,7 @@ static void drop_cluster(struct csv_daemon *d)
 		cancel(d, csv_list_entry(d->timers.next, struct timer, link));
 	csv_group_leave(d);
 	csv_nodes_forget(d);
+	csv_expel_lost(d);
 	csv_machine_free(d->machine);
 	d->machine = NULL;
 }

@@ -140,6 +140,22 @@ static int32_t on_readable(int32_t fd, int32_t revents, void *arg)
 	return -1;
 }
 
+static void on_evicted(void *arg)
+{
+	struct csv_daemon *d = arg;
+
+	if (d->group && d->evicted)
+		on_readable(d->group->fd, 0, d);
+}
+
+void csv_group_catch_up(struct csv_daemon *d)
+{
+	while (d->group && !d->evicted && cpg_dispatch(d->group->cpg, CS_DISPATCH_ONE_NONBLOCKING) == CS_OK)
+		;
+	if (d->evicted)
+		qb_loop_job_add(d->loop, QB_LOOP_HIGH, d, on_evicted); /* not from within what called us */
+}
+
 static enum csv_err join(struct csv_group *g, struct csv_why *why)
 {
 	struct cpg_name name = { .length = sizeof(GROUP_NAME) - 1, .value = GROUP_NAME };

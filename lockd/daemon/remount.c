@@ -92,7 +92,7 @@ __attribute__((noreturn)) static void child(struct remount *r, int ready)
 
 	setpgid(0, 0);
 	take_away(f->dir, ready);
-	csv_find_csvfs(path);
+	csv_find_program("csvfs", path);
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(null, 2);

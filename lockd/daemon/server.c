@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lockd/daemon/daemon.h"
+#include "lockd/daemon/dlm.h"
 
 /* A client that leaves this many records unread is not reading any more. */
 #define OUT_MAX 20000u
@@ -44,6 +44,7 @@ void csv_peer_close(struct csv_peer *p)
 	close(p->fd);
 	csv_list_del(&p->link);
 	csv_admin_gone(p);
+	csv_expel_gone(p);
 	free(p->ho);
 	if (p->role == CSV_ROLE_FS) {
 		csv_registry_peer_gone(p);
@@ -122,8 +123,9 @@ static bool terminated(const char *s, size_t size)
 static bool hello_is_sound(const struct csv_msg_hello *h)
 {
 	return h->version == CSV_PROTO_VERSION && h->role >= CSV_ROLE_FS && h->role <= CSV_ROLE_OUT &&
-	       terminated(h->volume, sizeof(h->volume)) && terminated(h->cluster, sizeof(h->cluster)) &&
-	       terminated(h->mount, sizeof(h->mount)) && terminated(h->lun, sizeof(h->lun));
+	       h->engine < CSV_ENGINES && terminated(h->volume, sizeof(h->volume)) &&
+	       terminated(h->cluster, sizeof(h->cluster)) && terminated(h->mount, sizeof(h->mount)) &&
+	       terminated(h->lun, sizeof(h->lun));
 }
 
 static void welcome(struct csv_peer *p, uint64_t seq)
@@ -139,8 +141,27 @@ static void welcome(struct csv_peer *p, uint64_t seq)
 			memcpy(msg.welcome.node, cfg->node[i].name, sizeof(msg.welcome.node));
 	}
 	memcpy(msg.welcome.cluster, cfg->cluster, sizeof(msg.welcome.cluster));
-	snprintf(msg.welcome.engine, sizeof(msg.welcome.engine), "cpg");
+	snprintf(msg.welcome.engine, sizeof(msg.welcome.engine), "%s", csv_dlm_in_use(p->daemon) ? "dlm" : "cpg");
 	csv_peer_send(p, &msg);
+}
+
+void csv_server_hello(struct csv_peer *p, const struct csv_msg *msg)
+{
+	struct csv_event ev = { .type = CSV_EV_CLIENT, .client = p->id, .msg = msg };
+
+	p->in_hello = false;
+	if (msg->hello.role == CSV_ROLE_FS && !p->daemon->machine) {
+		p->closing = true; /* corosync has gone meanwhile: it comes again */
+		watch(p);
+		return;
+	}
+	p->role = (enum csv_role)msg->hello.role;
+	p->hello = msg->hello;
+	welcome(p, msg->seq);
+	if (p->role == CSV_ROLE_FS) {
+		csv_driver_step(p->daemon, &ev);
+		csv_registry_greet(p);
+	}
 }
 
 /* First record of a connection. False: close it (after what is queued). */
@@ -148,8 +169,9 @@ static bool on_hello(struct csv_peer *p, const struct csv_msg *msg)
 {
 	const struct csv_msg_hello *h = &msg->hello;
 	struct csv_daemon *d = p->daemon;
-	struct csv_event ev = { .type = CSV_EV_CLIENT, .client = p->id, .msg = msg };
 
+	if (p->in_hello)
+		return false; /* nothing may be said before WELCOME */
 	if (msg->type != CSV_MSG_HELLO || !hello_is_sound(h)) {
 		csv_peer_error(p, msg->seq, CSV_PROTO, "csvlockd speaks protocol %u; install the same version of both",
 			       CSV_PROTO_VERSION);
@@ -164,12 +186,11 @@ static bool on_hello(struct csv_peer *p, const struct csv_msg *msg)
 			       *h->cluster ? h->cluster : "(none)", d->conf.machine.cluster);
 		return false;
 	}
-	p->role = (enum csv_role)h->role;
-	p->hello = *h;
-	welcome(p, msg->seq);
-	if (p->role == CSV_ROLE_FS) {
-		csv_driver_step(d, &ev);
-		csv_registry_greet(p);
+	if (h->role == CSV_ROLE_FS && h->engine != CSV_ENGINE_CPG && !h->again) {
+		p->in_hello = true;
+		csv_dlm_fit(p, msg);
+	} else {
+		csv_server_hello(p, msg);
 	}
 	return true;
 }

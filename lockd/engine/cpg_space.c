@@ -87,7 +87,7 @@ static void tell_deny(struct csv_machine *m, struct csv_space *sp, const struct 
 	msg.lock.holder_nodeid = in_the_way->place->nodeid;
 	msg.lock.holder_slot = in_the_way->place->slot;
 	memccpy(msg.lock.holder_node, csv_node_name(m, in_the_way->place->nodeid), 0, sizeof(msg.lock.holder_node) - 1);
-	csv_hold_put(c, h);
+	csv_hold_put(m, c, h);
 	csv_act_client(m, c->id, &msg);
 }
 
@@ -284,42 +284,6 @@ bool csv_space_declare(struct csv_space *sp, struct csv_place *p, struct csv_res
 		l = csv_lkb_new(r, p, mode, false);
 	l->mode = mode;
 	l->bast = CSV_NL;
-	return true;
-}
-
-bool csv_space_move(struct csv_machine *m, struct csv_space *sp, struct csv_res res, uint32_t from, uint32_t to,
-		    enum csv_mode mode)
-{
-	struct csv_rsb *r = csv_rsb_find(sp, res);
-	struct csv_place *src = csv_place_bound(sp, from), *dst = csv_place_bound(sp, to);
-	struct csv_lkb *l = r && src ? csv_lkb_find(r, src, false) : NULL, *w;
-	struct csv_local *c;
-	struct csv_hold *h;
-
-	if (!l || !dst || src == dst || dst->slot == CSV_NO_SLOT || sp->slot[dst->slot].life != CSV_LIFE_LIVE)
-		return false;
-	csv_lkb_free(l);
-	w = csv_lkb_find(r, dst, true);
-	if (w)
-		csv_lkb_free(w);
-	l = csv_lkb_find(r, dst, false);
-	if (!l)
-		l = csv_lkb_new(r, dst, mode, false);
-	l->mode = mode;
-	l->bast = CSV_NL;
-	c = csv_local_at(m, sp, src);
-	h = c ? csv_hold_find(c, res) : NULL;
-	if (h) {
-		h->held = CSV_NL;
-		csv_hold_put(c, h);
-	}
-	c = csv_local_at(m, sp, dst);
-	if (c) {
-		h = csv_hold_make(c, res);
-		h->held = mode;
-		h->want = CSV_NL;
-	}
-	csv_rsb_run(m, sp, r);
 	return true;
 }
 

@@ -135,6 +135,8 @@ void sim_check_end(struct sim *s)
 {
 	for (unsigned n = 0; n < s->nnodes; n++)
 		trace_state(s, n);
+	if (s->dlm.used)
+		sim_dlm_trace(s);
 	for (unsigned i = 0; i < SIM_SLOTS; i++)
 		sim_trace(s, "lun: slot %u.%u state %d node %u key %llu %s", i, s->disk.slot[i].incarnation,
 			  (int)s->disk.slot[i].state, s->disk.slot[i].node, (unsigned long long)s->disk.slot[i].key,

@@ -34,6 +34,7 @@ bool sim_hang_keeps(struct sim *s, unsigned n, const struct csv_event *ev)
 	h->ev = *ev;
 	h->ev.data = copy_of(ev->data, ev->len);
 	h->ev.msg = copy_of(ev->msg, sizeof(*ev->msg));
+	h->ev.dlm = copy_of(ev->dlm, sizeof(*ev->dlm));
 	h->daemon_life = nd->daemon_life;
 	return true;
 }
@@ -42,6 +43,7 @@ static void drop(struct sim_hung *h)
 {
 	free((void *)h->ev.data);
 	free((void *)h->ev.msg);
+	free((void *)h->ev.dlm);
 }
 
 void sim_hang_end(struct sim_node *nd)
@@ -71,6 +73,7 @@ static void go_on(struct sim *s, uint64_t n, uint64_t b, void *data)
 		drop(&late[i]);
 	}
 	free(late);
+	sim_dlm_go_on(s, (unsigned)n);
 }
 
 static void watchdog(struct sim *s, uint64_t n, uint64_t b, void *data)

@@ -9,7 +9,7 @@
 
 #include "tests/sim/sim.h"
 
-static const uint8_t volume[16] = { 'v', 'o', 'l' };
+const uint8_t sim_volume[16] = { 'v', 'o', 'l' };
 
 static void set_state(struct sim *s, unsigned n, enum sim_fs_state state)
 {
@@ -122,8 +122,11 @@ static void connect_daemon(struct sim *s, unsigned n)
 	fs->to_machine_last = fs->to_fs_last = 0;
 	msg.hello.version = CSV_PROTO_VERSION;
 	msg.hello.role = CSV_ROLE_FS;
-	memcpy(msg.hello.uuid, volume, 16);
+	memcpy(msg.hello.uuid, sim_volume, 16);
 	strcpy(msg.hello.volume, "vol");
+	msg.hello.again = fs->state == FS_CUT;
+	msg.hello.engine = s->dlm.used ? CSV_ENGINE_DLM : CSV_ENGINE_CPG;
+	msg.hello.dlm = s->dlm.used;
 	sim_fs_tell(s, n, &msg);
 }
 
@@ -685,7 +688,7 @@ void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_ms
 			break;
 		if (!l->noqueue)
 			sim_fail(s, "node %u: DENY of a request that may wait", n + 1);
-		if (!msg->lock.holder_nodeid || !msg->lock.holder_node[0])
+		if (!s->dlm.used && (!msg->lock.holder_nodeid || !msg->lock.holder_node[0]))
 			sim_fail(s, "node %u: DENY names nobody", n + 1);
 		l->want = CSV_NL;
 		if (msg->lock.res_type == CSV_RES_SLOT)

@@ -7,6 +7,7 @@
  *	disk.c   LUN: slots, reservation keys, home blocks, journals, commands that land late or not at all
  *	model.c  csvfs: mounts, locks, writes, recovery orders (model_recover.c)
  *	world.c  clock, queue of events, faults, run
+ *	dlm.c    the kernel's DLM and dlm_controld, in every other run
  *	hang.c   a csvlockd that stands still while its node does not
  *	check.c  what must hold
  */
@@ -19,6 +20,7 @@
 
 #include "csv/proto.h"
 #include "lockd/core/core.h"
+#include "lockd/engine/dlm_wire.h"
 
 #define SIM_NODES 5u
 #define SIM_INODES 6u /* inode locks 1..6, each with a home block */
@@ -187,6 +189,27 @@ struct sim_node {
 	size_t ndeferred, capdeferred;
 };
 
+/* ---- the DLM ---- */
+struct sim_dlm_node {
+	struct sim *sim;
+	unsigned index;
+	struct csv_dlm_table *table; /* csvlockd's; NULL: it uses no DLM yet */
+	bool joined;		     /* in the lockspace, with this life of the node */
+	uint64_t life;
+	bool stale; /* the others have dropped it; it knows when dlm_controld ends it */
+	uint64_t agent_next; /* when the agent is called again */
+	uint64_t to_last, from_last;
+	struct csv_dlm_res *results; /* arrived, csvlockd hangs */
+	size_t nresults, capresults;
+};
+struct sim_dlm {
+	bool used;
+	uint8_t uuid[16];
+	struct csv_list locks, arrived;
+	unsigned gone; /* bit mask: left the lockspace without leave; nothing is granted */
+	struct sim_dlm_node node[SIM_NODES];
+};
+
 struct sim_point {
 	uint64_t chain, digest;
 };
@@ -205,6 +228,7 @@ struct sim {
 	uint64_t slow_until; /* until then only the node `quick` is delivered anything */
 	unsigned quick;
 	struct sim_disk disk;
+	struct sim_dlm dlm;
 	struct csv_actions actions;
 	struct sim_point *points;
 	uint64_t steps, grants, recoveries, formed, evictions;
@@ -238,6 +262,19 @@ void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
 /* Runs one seed. NULL: nothing wrong; else why, to be freed. trace: how to get *trace (to be freed), or NULL. */
 char *sim_run(uint64_t seed, char **trace, struct sim *stats);
 
+void sim_carry_out(struct sim *s, unsigned n); /* s->actions */
+void sim_crash_later(struct sim *s, unsigned n, uint64_t us); /* unless it does so before */
+
+/* ---- dlm.c ---- */
+void sim_dlm_init(struct sim *s, const uint8_t *uuid);
+void sim_dlm_free(struct sim *s);
+void sim_dlm_order(struct sim *s, unsigned n, const struct csv_dlm_order *o);
+void sim_dlm_say(struct sim *s, unsigned n, const struct csv_dlm_saying *what);
+void sim_dlm_daemon_ended(struct sim *s, unsigned n);
+void sim_dlm_crashed(struct sim *s, unsigned n);
+void sim_dlm_trace(struct sim *s);
+void sim_dlm_go_on(struct sim *s, unsigned n); /* csvlockd hangs no more */
+
 /* ---- cpg.c ---- */
 void sim_cpg_send(struct sim *s, unsigned n, enum sim_entry_kind kind, const void *data, size_t len);
 void sim_cpg_pump(struct sim *s, unsigned n);
@@ -268,6 +305,7 @@ struct sim_command {
 void sim_submit(struct sim *s, const struct sim_command *c);
 
 /* ---- model.c ---- */
+extern const uint8_t sim_volume[16];
 void sim_fs_start(struct sim *s, unsigned n);
 void sim_fs_ticks(struct sim *s, unsigned n);		     /* once a boot */
 void sim_fs_die(struct sim *s, unsigned n, const char *why); /* crash or withdrawal */

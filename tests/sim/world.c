@@ -185,6 +185,13 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 		sim_trace(s, "n%u finds itself evicted", n + 1);
 		sim_at(s, 1, (int)n, &nd->daemon_life, rejoin_event, n, 0, NULL);
 		break;
+	case CSV_ACT_KILL:
+		sim_trace(s, "n%u ends corosync on n%u", n + 1, a->nodeid);
+		sim_crash_later(s, a->nodeid - 1, 100 * SIM_MS);
+		break;
+	case CSV_ACT_DLM:
+		sim_dlm_order(s, n, &a->dlm);
+		break;
 	case CSV_ACT_TIMER:
 		sim_at(s, a->ms * SIM_MS, (int)n, &nd->daemon_life, fire_timer, n, a->timer, NULL);
 		break;
@@ -196,15 +203,20 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 	}
 }
 
+void sim_carry_out(struct sim *s, unsigned n)
+{
+	for (size_t i = 0; i < s->actions.n; i++)
+		carry_out(s, n, &s->actions.list[i]);
+	csv_actions_clear(&s->actions);
+}
+
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev)
 {
 	if (sim_hang_keeps(s, n, ev))
 		return;
 	s->steps++;
 	csv_machine_step(s->node[n].m, ev, &s->actions);
-	for (size_t i = 0; i < s->actions.n; i++)
-		carry_out(s, n, &s->actions.list[i]);
-	csv_actions_clear(&s->actions);
+	sim_carry_out(s, n);
 	sim_check_point(s, n);
 	sim_check_evict(s, n);
 }
@@ -243,6 +255,7 @@ void sim_daemon_stop(struct sim *s, unsigned n)
 	nd->daemon_life++;
 	csv_machine_free(nd->m);
 	nd->m = NULL;
+	sim_dlm_daemon_ended(s, n);
 	sim_cpg_send(s, n, SIM_LEAVE, NULL, 0);
 }
 
@@ -286,7 +299,19 @@ static void crash(struct sim *s, unsigned n)
 	sim_daemon_stop(s, n);
 	nd->fs = (struct sim_fs){ .life = nd->fs.life + 1 };
 	sim_cpg_down(s, n);
+	sim_dlm_crashed(s, n);
 	sim_at(s, (500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, boot_event, n, 0, NULL);
+}
+
+static void crash_event(struct sim *s, uint64_t n, uint64_t life, void *data)
+{
+	if (s->node[n].life == life)
+		crash(s, (unsigned)n);
+}
+
+void sim_crash_later(struct sim *s, unsigned n, uint64_t us)
+{
+	sim_at(s, us, -1, NULL, crash_event, n, s->node[n].life, NULL);
 }
 
 static void thaw_event(struct sim *s, uint64_t n, uint64_t life, void *data)
@@ -464,6 +489,8 @@ static void run(struct sim *s)
 	s->two_node = s->nnodes == 2 && sim_chance(s, 70);
 	s->hangs = sim_chance(s, 10);
 	s->lost = -1;
+	s->dlm.used = sim_chance(s, 40);
+	sim_dlm_init(s, sim_volume);
 	for (unsigned i = 0; i < s->nnodes; i++)
 		sim_at(s, sim_rand(s, 1500) * SIM_MS, -1, NULL, boot_event, i, 0, NULL);
 	sim_at(s, (1500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
@@ -488,6 +515,7 @@ static void clean_up(struct sim *s)
 		sim_hang_end(&s->node[i]);
 		free(s->node[i].late);
 	}
+	sim_dlm_free(s);
 	sim_cpg_free(s);
 	while (s->nheap)
 		free(s->heap[--s->nheap].data);

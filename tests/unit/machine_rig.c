@@ -27,13 +27,10 @@ static void push(struct rig *r, unsigned from, const void *data, size_t len)
 	r->tail = &p->next;
 }
 
-static void step(struct rig *r, unsigned n, const struct csv_event *ev)
+static void carry_out(struct rig *r, unsigned n, struct csv_actions *acts)
 {
-	struct csv_actions acts = { 0 };
-
-	csv_machine_step(r->m[n], ev, &acts);
-	for (size_t i = 0; i < acts.n; i++) {
-		const struct csv_action *a = &acts.list[i];
+	for (size_t i = 0; i < acts->n; i++) {
+		const struct csv_action *a = &acts->list[i];
 
 		switch (a->type) {
 		case CSV_ACT_SEND:
@@ -54,12 +51,27 @@ static void step(struct rig *r, unsigned n, const struct csv_event *ev)
 		case CSV_ACT_REJOIN:
 			r->evicted[n] = true;
 			break;
+		case CSV_ACT_KILL:
+			r->killed = a->nodeid;
+			break;
+		case CSV_ACT_DLM:
+			assert_true(r->norders[n] < RIG_GOT);
+			r->orders[n][r->norders[n]++] = a->dlm;
+			break;
 		case CSV_ACT_LOG:
 			r->errors += a->level == CSV_LOG_ERROR;
 			break;
 		}
 	}
-	csv_actions_free(&acts);
+	csv_actions_free(acts);
+}
+
+static void step(struct rig *r, unsigned n, const struct csv_event *ev)
+{
+	struct csv_actions acts = { 0 };
+
+	csv_machine_step(r->m[n], ev, &acts);
+	carry_out(r, n, &acts);
 }
 
 /* It will be delivered when the machine goes on. */
@@ -250,6 +262,11 @@ void rig_hello(struct rig *r, unsigned node)
 	msg.hello.role = CSV_ROLE_FS;
 	memcpy(msg.hello.uuid, rig_volume, 16);
 	strcpy(msg.hello.volume, "rig");
+	msg.hello.engine = r->engine;
+	if (!r->choose && !msg.hello.engine)
+		msg.hello.engine = CSV_ENGINE_CPG;
+	msg.hello.again = r->again;
+	msg.hello.dlm = !r->unfit[node - 1];
 	rig_record(r, node, &msg);
 }
 
@@ -337,6 +354,41 @@ const struct csv_msg *rig_take(struct rig *r, unsigned node, enum csv_msg_type t
 		return &taken;
 	}
 	return NULL;
+}
+
+const struct csv_dlm_order *rig_order(struct rig *r, unsigned node, enum csv_dlm_verb verb)
+{
+	static struct csv_dlm_order taken;
+	unsigned n = node - 1;
+
+	for (unsigned i = 0; i < r->norders[n]; i++) {
+		if (r->orders[n][i].verb != verb)
+			continue;
+		taken = r->orders[n][i];
+		memmove(&r->orders[n][i], &r->orders[n][i + 1], (--r->norders[n] - i) * sizeof(taken));
+		return &taken;
+	}
+	return NULL;
+}
+
+void rig_said(struct rig *r, unsigned node, enum csv_dlm_said what, struct csv_res res, enum csv_mode mode,
+	      uint64_t seq)
+{
+	struct csv_dlm_saying s = { .what = what, .res = res, .mode = mode, .seq = seq };
+	struct csv_event ev = { .type = CSV_EV_DLM, .dlm = &s };
+
+	memcpy(s.uuid, rig_volume, sizeof(s.uuid));
+	step(r, node - 1, &ev);
+	rig_settle(r);
+}
+
+void rig_expel(struct rig *r, unsigned node, uint32_t nodeid)
+{
+	struct csv_actions acts = { 0 };
+
+	csv_machine_expel(r->m[node - 1], nodeid, &acts);
+	carry_out(r, node - 1, &acts);
+	rig_settle(r);
 }
 
 void rig_forget(struct rig *r)

@@ -39,6 +39,13 @@ struct rig {
 	bool beats, evicted[RIG_NODES], hung[RIG_NODES];
 	struct rig_packet *late[RIG_NODES][RIG_LATE]; /* for a machine that hangs */
 	unsigned nlate[RIG_NODES];
+	enum csv_lock_engine engine; /* that HELLO asks for; AUTO: cpg */
+	bool unfit[RIG_NODES];	     /* no DLM there, for an HELLO with AUTO */
+	bool choose;		     /* HELLO leaves it to csvlockd */
+	bool again;		     /* HELLO says that REATTACH follows */
+	struct csv_dlm_order orders[RIG_NODES][RIG_GOT];
+	unsigned norders[RIG_NODES];
+	uint32_t killed; /* last node whose corosync was to end; 0: none */
 };
 
 extern const uint8_t rig_volume[16];
@@ -74,6 +81,11 @@ unsigned rig_obey(struct rig *r, unsigned node, enum csv_err err);
 
 /* Takes the oldest record of this type that node has got; NULL: there is none. Valid until the next rig call. */
 const struct csv_msg *rig_take(struct rig *r, unsigned node, enum csv_msg_type type);
+/* The oldest order with this verb to node's DLM engine; NULL: there is none. */
+const struct csv_dlm_order *rig_order(struct rig *r, unsigned node, enum csv_dlm_verb verb);
+/* Its DLM engine says something about a lock. Settles. */
+void rig_said(struct rig *r, unsigned node, enum csv_dlm_said what, struct csv_res res, enum csv_mode mode, uint64_t seq);
+void rig_expel(struct rig *r, unsigned node, uint32_t nodeid); /* node multicasts that nodeid is to be out; settles */
 void rig_forget(struct rig *r); /* drops all records got so far */
 struct csv_msg_view rig_view(struct rig *r, unsigned node);
 /* All machines of the mask have the same digest. */

@@ -24,7 +24,7 @@ static void become_csvfs(const char *lun, const char *dir, const char *opts, int
 	};
 	int null = open("/dev/null", O_RDWR);
 
-	csv_find_csvfs(path);
+	csv_find_program("csvfs", path);
 	snprintf(fd, sizeof(fd), "%d", ready);
 	setenv("CSV_READY_FD", fd, 1);
 	if (null >= 0) {

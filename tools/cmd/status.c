@@ -52,6 +52,7 @@ static json_t *volume_json(const struct csv_msg_volume *v)
 	csv_out_time(o, "since", v->since_sec);
 	csv_out_str(o, "mount", v->mount);
 	csv_out_str(o, "lun", v->lun);
+	csv_out_str(o, "engine", v->engine);
 	csv_out_u64(o, "slot", v->slot);
 	csv_out_u64(o, "incarnation", v->incarnation);
 	csv_out_u64(o, "size", v->size);

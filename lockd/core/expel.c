@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A node is to be out: dlm_controld wants it fenced (L2), or an administrator does.  Its slots go out on every volume,
+ * wherever they are, and are fenced and replayed as usual; its csvfs hear FENCED if they can.
+ *
+ * What the DLM is told then ends the node's locks there.  A mount of it that nobody here knows of, because all
+ * csvlockds have been restarted, must not come back and say that it has them: the node stays expelled until it mounts
+ * anew.
+ */
+#include "lockd/core/core.h"
+
+bool csv_is_expelled(const struct csv_state *s, uint32_t nodeid)
+{
+	for (unsigned i = 0; i < s->nexpelled; i++) {
+		if (s->expelled[i] == nodeid)
+			return true;
+	}
+	return false;
+}
+
+void csv_expelled_forget(struct csv_state *s, uint32_t nodeid)
+{
+	for (unsigned i = 0; i < s->nexpelled; i++) {
+		if (s->expelled[i] == nodeid)
+			s->expelled[i] = s->expelled[--s->nexpelled];
+	}
+}
+
+static void expel_from(struct csv_machine *m, struct csv_space *sp, uint32_t nodeid)
+{
+	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
+		struct csv_slot *s = &sp->slot[i];
+
+		if (s->nodeid != nodeid || s->life == CSV_LIFE_FREE)
+			continue;
+		if (s->life == CSV_LIFE_OUT)
+			s->asked = true;
+		else
+			csv_slot_out(m, sp, i, "its node is to be fenced");
+	}
+	csv_settle(m, sp);
+	csv_space_kick(m, sp);
+	if (m->phase == CSV_PHASE_FORMED)
+		csv_timers_arm(m, sp);
+}
+
+bool csv_apply_expel(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
+{
+	uint32_t nodeid = csv_get32(r);
+	struct csv_space *sp;
+
+	if (!csv_get_end(r) || !nodeid)
+		return false;
+	csv_act_log(m, CSV_LOG_WARN, "node %s is to be fenced, says node %s", csv_node_name(m, nodeid),
+		    csv_node_name(m, sender));
+	if (!csv_is_expelled(&m->state, nodeid) && m->state.nexpelled < CSV_NODES_MAX)
+		m->state.expelled[m->state.nexpelled++] = nodeid;
+	csv_for_each_space(sp, &m->state) expel_from(m, sp, nodeid);
+	return true;
+}
+
+void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_actions *out)
+{
+	struct csv_actions *outer = m->out;
+	struct csv_wbuf w;
+
+	m->out = out;
+	w = csv_op_begin(m, CSV_G_EXPEL, NULL);
+	csv_put32(&w, nodeid);
+	csv_op_submit(m, &w);
+	m->out = outer;
+}
+
+bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid)
+{
+	const struct csv_space *sp;
+
+	if (m->phase != CSV_PHASE_FORMED || !m->quorate || !csv_is_expelled(&m->state, nodeid))
+		return false;
+	csv_for_each_space(sp, &m->state)
+	{
+		for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
+			if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == nodeid)
+				return false;
+		}
+	}
+	return true;
+}
