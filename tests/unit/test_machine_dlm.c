@@ -206,6 +206,25 @@ static void test_fresh_mount_drops(void **state)
 	rig_close(&rig);
 }
 
+/* A slot of a former life of node 1 is found on disk while its present mount is at work. */
+static void test_former_life_is_found_late(void **state)
+{
+	struct csv_msg dirty = { .type = CSV_MSG_DIRTY,
+				 .slot = { .slot = 5, .incarnation = 3, .nodeid = 1, .node = "n1" } };
+	const struct csv_dlm_order *o;
+
+	open_dlm(2);
+	mount_all();
+	rig_said(&rig, 1, CSV_DLM_SAID_GRANT, inode, CSV_EX, ask(1, CSV_EX));
+	rig_record(&rig, 1, &dirty);
+	while (rig_obey(&rig, 1, CSV_OK) + rig_obey(&rig, 2, CSV_OK))
+		;
+	o = rig_order(&rig, 1, CSV_DLM_DO_DROP);
+	assert_non_null(o);
+	assert_int_equal(o->client, rig.client[0]); /* what it has it keeps */
+	rig_close(&rig);
+}
+
 static uint64_t ask_in_use(unsigned node)
 {
 	return rig_record(&rig, node,
@@ -345,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_no_grant_without_quorum),
 		cmocka_unit_test(test_claims),
 		cmocka_unit_test(test_fresh_mount_drops),
+		cmocka_unit_test(test_former_life_is_found_late),
 		cmocka_unit_test(test_in_use_is_asked_of_all),
 		cmocka_unit_test(test_in_use_by_somebody_unknown),
 		cmocka_unit_test(test_in_use_is_asked_again),
