@@ -41,6 +41,7 @@ LIB_SRC     := $(call src,lib)
 MIGCORE_SRC := $(call src,migrate/core)
 LOCKD_SRC   := $(filter-out lockd/main.c,$(call src,lockd lockd/core lockd/engine lockd/daemon))
 CLIENT_SRC  := $(call src,lockd/client)
+DLM_SRC     := $(filter-out lockd/dlm/csv-%.c,$(call src,lockd/dlm))
 MIGRATE_SRC := $(call src,migrate/source migrate/target migrate/qemu)
 CORE_SRC    := $(call src,fs/disk fs/journal fs/meta fs/data fs/vhd)
 FSD_SRC     := $(filter-out fs/main.c,$(call src,fs fs/lock fs/fuse fs/ctl))
@@ -50,6 +51,7 @@ LIB_A     := $(BUILD)/libcsv.a
 MIGCORE_A := $(BUILD)/libmigcore.a
 LOCKD_A   := $(BUILD)/liblockd.a
 CLIENT_A  := $(BUILD)/liblockclient.a
+DLM_A     := $(BUILD)/liblockdlm.a
 MIGRATE_A := $(BUILD)/libmigrate.a
 CORE_A    := $(BUILD)/libfscore.a
 FSD_A     := $(BUILD)/libfsd.a
@@ -58,11 +60,12 @@ TOOLS_A   := $(BUILD)/libtools.a
 LIBS_LIB   := -luring -liscsi -lisal
 LIBS_FSD   := -lfuse3 -linih
 LIBS_TOOLS := -lsmartcols -ljansson -lblkid -luuid
+LIBS_DLM   := -ldlm -ldlmcontrol
 LIBS_LOCKD := -lcpg -lcfg -lvotequorum -lcmap -lqb -linih
 
 BINS := $(addprefix $(BUILD)/bin/,$(if $(wildcard fs/main.c),csvfs) $(if $(wildcard lockd/main.c),csvlockd) \
         $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff) \
-        $(if $(wildcard migrate/hook/csv-vm-exec.c),csv-vm-exec))
+        $(if $(wildcard migrate/hook/csv-vm-exec.c),csv-vm-exec) csv-dlm-space)
 
 all: $(BINS)
 
@@ -70,6 +73,7 @@ $(LIB_A): $(call obj,$(LIB_SRC))
 $(MIGCORE_A): $(call obj,$(MIGCORE_SRC))
 $(LOCKD_A): $(call obj,$(LOCKD_SRC))
 $(CLIENT_A): $(call obj,$(CLIENT_SRC))
+$(DLM_A): $(call obj,$(DLM_SRC))
 $(MIGRATE_A): $(call obj,$(MIGRATE_SRC))
 $(CORE_A): $(call obj,$(CORE_SRC))
 $(FSD_A): $(call obj,$(FSD_SRC))
@@ -106,6 +110,10 @@ $(BUILD)/bin/csv-handoff: $(call obj,migrate/hook/csv-handoff.c) $(MIGRATE_A) $(
 $(BUILD)/bin/csv-vm-exec: $(call obj,migrate/hook/csv-vm-exec.c) $(CLIENT_A) $(LIB_A)
 	$(call link,$^ $(LIBS_LIB))
 
+# Beside csvlockd, which has not these libraries: a host without a DLM needs none of them.
+$(BUILD)/bin/csv-dlm-space: $(call obj,lockd/dlm/csv-dlm-space.c) $(DLM_A) $(LIB_A)
+	$(call link,$^ $(LIBS_DLM))
+
 # ---- tests ------------------------------------------------------------------
 # tests/unit/test_X.c, tests/sim/test_X.c, tests/crash/test_X.c: a cmocka program each; helpers beside them
 # are all other .c files of the folder.
@@ -117,8 +125,8 @@ TEST_A    := $(BUILD)/libtest.a
 $(TEST_A): $(call obj,$(TEST_HELP))
 
 # The archives refer to each other in tests: one group.
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LOCKD_A) $(MIGCORE_A) $(LIB_A)
-	$(call link,$< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD))
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LOCKD_A) $(DLM_A) $(MIGCORE_A) $(LIB_A)
+	$(call link,$< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD) $(LIBS_DLM))
 comma := ,
 
 # Looks at the LUN from outside: no code of ours in it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dlm-probe on a machine, driven step by step."""
+"""Programs on machines, driven step by step."""
 import select
 import subprocess
 
@@ -10,12 +10,12 @@ EVENT_S = 120
 QUIET_S = 1.0  # long enough for a message between two machines, several times over
 
 
-class Probe:
-    """One process in one lockspace; its words are those of dlm-probe.c."""
+class Talker:
+    """A program on a machine that takes commands and says what happens, a line each."""
 
-    def __init__(self, node, space):
+    def __init__(self, node, argv):
         self.node = node
-        self.child = node.popen([BIN / "dlm-probe", space], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.child = node.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.text = b""
 
     def say(self, line):
@@ -26,10 +26,10 @@ class Probe:
         """Its next line."""
         while b"\n" not in self.text:
             if not select.select([self.child.stdout], [], [], EVENT_S)[0]:
-                raise HarnessError(f"the probe on {self.node.name} has been silent for {EVENT_S} s")
+                raise HarnessError(f"{self.node.name} has said nothing for {EVENT_S} s")
             got = self.child.stdout.read(4096)
             if not got:
-                raise HarnessError(f"the probe on {self.node.name} has ended")
+                raise HarnessError(f"{self.node.name} has hung up")
             self.text += got
         said, _, self.text = self.text.partition(b"\n")
         return said.decode()
@@ -48,3 +48,10 @@ class Probe:
         self.child.stdin.close()
         self.child.wait(EVENT_S)
         self.child.stdout.close()
+
+
+class Probe(Talker):
+    """One process in one lockspace; its words are those of dlm-probe.c."""
+
+    def __init__(self, node, space):
+        super().__init__(node, [BIN / "dlm-probe", space])

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csv-dlm-space LOCKSPACE: holds a lockspace of the kernel's DLM open for csvlockd, which is at the other end of
+ * descriptor 3 (lockd/engine/dlm_wire.h).
+ *
+ * csv-dlm-space --check: whether this host's DLM can be used; see lockd/dlm/check.h for the exit codes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lockd/dlm/check.h"
+#include "lockd/dlm/space.h"
+#include "lockd/dlm/turn.h"
+
+#define RETRY_MS 10
+
+static const char *lockspace;
+static struct csv_dlm_space space;
+
+static void settle(void)
+{
+	const char *what;
+
+	csv_dlm_space_end(&space);
+	while (!csv_dlm_space_is_settled(&space)) {
+		struct pollfd set = { .fd = csv_dlm_device_fd(space.dev), .events = POLLIN };
+		int err;
+
+		poll(&set, 1, -1);
+		err = csv_dlm_space_events(&space, &what);
+		if (err) {
+			fprintf(stderr, "csv-dlm-space: %s: %s: %s\n", lockspace, what, strerror(err));
+			return;
+		}
+	}
+}
+
+/*
+ * csvlockd is gone, or wants no more. The locks stay behind: whether they are in use still is for the next csvlockd to
+ * find out.
+ */
+static _Noreturn void end(int code)
+{
+	if (space.dev)
+		settle();
+	exit(code);
+}
+
+/* csvlockd reads whatever else it does, so this blocks for a moment at most. */
+static void answer(const struct csv_dlm_res *res)
+{
+	ssize_t n;
+
+	do
+		n = send(CSV_DLM_FD, res, sizeof(*res), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+		end(0);
+	if (n != (ssize_t)sizeof(*res)) {
+		fprintf(stderr, "csv-dlm-space: %s: send: %s\n", lockspace, strerror(errno));
+		end(1);
+	}
+}
+
+static _Noreturn void fail(const char *what, int err)
+{
+	struct csv_dlm_res res = { .event = CSV_DLM_FAILED, .status = (uint32_t)err };
+
+	snprintf(res.text, sizeof(res.text), "%s: %s", what, strerror(err));
+	fprintf(stderr, "csv-dlm-space: %s: %s\n", lockspace, res.text);
+	answer(&res);
+	end(1);
+}
+
+static void leave(void)
+{
+	struct csv_dlm_res res = { .event = CSV_DLM_LEFT };
+	int err;
+
+	settle();
+	err = csv_dlm_device_leave(space.dev, lockspace);
+	space.dev = NULL;
+	if (err)
+		fail("leave", err);
+	answer(&res);
+	end(0);
+}
+
+static void obey(void)
+{
+	struct csv_dlm_req req;
+	const char *what;
+	ssize_t n;
+	int err;
+
+	n = recv(CSV_DLM_FD, &req, sizeof(req), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		end(0);
+	if (n < 0)
+		fail("receive", errno);
+	if (n != (ssize_t)sizeof(req))
+		fail("request", EPROTO);
+	if (req.op == CSV_DLM_LEAVE)
+		leave();
+	err = csv_dlm_space_request(&space, &req, &what);
+	if (err)
+		fail(what, err);
+}
+
+/* Events first: a request that waits in the kernel shall not keep back what it has said before. */
+static void turn(void)
+{
+	struct pollfd set[] = {
+		{ .fd = CSV_DLM_FD, .events = POLLIN },
+		{ .fd = csv_dlm_device_fd(space.dev), .events = POLLIN },
+	};
+	const char *what;
+	int err = 0;
+
+	if (poll(set, 2, csv_dlm_space_is_busy(&space) ? RETRY_MS : -1) < 0) {
+		if (errno != EINTR)
+			fail("poll", errno);
+		return;
+	}
+	/* What a csvlockd asked for that is gone is not done any more. */
+	if (set[0].revents & (POLLHUP | POLLERR))
+		end(0);
+	if (set[1].revents)
+		err = csv_dlm_space_events(&space, &what);
+	if (!err)
+		err = csv_dlm_space_retry(&space, &what);
+	if (err)
+		fail(what, err);
+	if (set[0].revents & POLLIN)
+		obey();
+}
+
+/* Whoever stops csvlockd and all its children at once stops this one through csvlockd, which has it leave in order. */
+static void outlast_signals(void)
+{
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+}
+
+/* Killed, it may take the host's DLM with it; see csv_dlm_space_end. */
+static void outlast_hunger(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, "-1000", 5);
+	close(fd);
+}
+
+static _Noreturn void hold(void)
+{
+	struct csv_dlm_res joined = { .event = CSV_DLM_JOINED };
+	struct csv_dlm_device *dev;
+	int err;
+
+	outlast_signals();
+	outlast_hunger();
+	err = csv_dlm_turn_take(lockspace, CSV_DLM_FD);
+	if (err == ECANCELED)
+		end(0);
+	if (err)
+		fail("wait for the one before", err);
+	err = csv_dlm_device_open(lockspace, &dev);
+	if (err)
+		fail("join", err);
+	csv_dlm_space_init(&space, dev, answer);
+	answer(&joined);
+	for (;;)
+		turn();
+}
+
+int main(int argc, char **argv)
+{
+	char why[512];
+	int result;
+
+	if (argc != 2 || (argv[1][0] == '-' && strcmp(argv[1], "--check"))) {
+		fprintf(stderr, "usage: csv-dlm-space LOCKSPACE | --check\n");
+		return 2;
+	}
+	if (argv[1][0] != '-') {
+		lockspace = argv[1];
+		hold();
+	}
+	result = csv_dlm_check(why, sizeof(why));
+	if (result)
+		puts(why);
+	return result;
+}

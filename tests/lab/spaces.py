@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""csv-dlm-space on a machine, driven step by step."""
+from pathlib import Path
+
+from harness.instance import BIN
+from probes import Talker
+
+PYTHON = "/usr/bin/python3"
+DRIVER = Path(__file__).resolve().with_name("space_driver.py")
+
+
+class Space(Talker):
+    """One process in one lockspace; its words are those of space_driver.py."""
+
+    def __init__(self, node, space):
+        super().__init__(node, [PYTHON, DRIVER, BIN / "csv-dlm-space", space])
+        self.space = space
+        self.say("start")
+
+    def ask(self, line, answer):
+        """A command and its answer."""
+        self.say(line)
+        self.expect(answer)
+
+    def lock(self, cookie, name, mode):
+        """A lock that is to be had at once."""
+        self.ask(f"lock {cookie} {name} {mode}", f"done {cookie} 0 {mode}")
+
+    def kill(self):
+        """SIGKILL, waited for."""
+        self.say("signal KILL")
+        self.expect("end -9")
+
+    def start(self):
+        """A successor, joined."""
+        self.say("start")
+        self.expect("joined")
+
+    def await_line(self, line):
+        """Hear this, whatever it says before."""
+        while self.hear() != line:
+            pass
+
+    def finish(self):
+        """Leave the lockspace and end."""
+        self.say("leave")
+        self.await_line("left")
+        self.leave()
+
+    def joined(self):
+        """Whether the machine is in the lockspace."""
+        return self.space in self.node.run(["dlm_tool", "ls"]).stdout.split()
