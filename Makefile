@@ -65,7 +65,7 @@ LIBS_LOCKD := -lcpg -lcfg -lvotequorum -lcmap -lqb -linih
 
 BINS := $(addprefix $(BUILD)/bin/,$(if $(wildcard fs/main.c),csvfs) $(if $(wildcard lockd/main.c),csvlockd) \
         $(if $(wildcard tools/main.c),csvadm) $(if $(wildcard migrate/hook/csv-handoff.c),csv-handoff) \
-        $(if $(wildcard migrate/hook/csv-vm-exec.c),csv-vm-exec) csv-dlm-space)
+        $(if $(wildcard migrate/hook/csv-vm-exec.c),csv-vm-exec) csv-dlm-space csv-dlm-fence)
 
 all: $(BINS)
 
@@ -113,6 +113,9 @@ $(BUILD)/bin/csv-vm-exec: $(call obj,migrate/hook/csv-vm-exec.c) $(CLIENT_A) $(L
 # Beside csvlockd, which has not these libraries: a host without a DLM needs none of them.
 $(BUILD)/bin/csv-dlm-space: $(call obj,lockd/dlm/csv-dlm-space.c) $(DLM_A) $(LIB_A)
 	$(call link,$^ $(LIBS_DLM))
+
+$(BUILD)/bin/csv-dlm-fence: $(call obj,lockd/dlm/csv-dlm-fence.c) $(DLM_A) $(CLIENT_A) $(LIB_A)
+	$(call link,$^)
 
 # ---- tests ------------------------------------------------------------------
 # tests/unit/test_X.c, tests/sim/test_X.c, tests/crash/test_X.c: a cmocka program each; helpers beside them
