@@ -12,7 +12,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "lockd/client/client.h"
+#include "lockd/dlm/ask.h"
 #include "lockd/dlm/params.h"
 
 #define OPEN_MS 10000
@@ -33,49 +33,25 @@ static int failed(const char *fmt, ...)
 	return 1;
 }
 
-static enum csv_err connect_lockd(struct csv_client **cl, struct csv_why *why)
-{
-	struct csv_msg_hello hello = { .role = CSV_ROLE_ADMIN };
-
-	return csv_client_open(NULL, &hello, OPEN_MS, cl, NULL, why);
-}
-
 static int fence(uint32_t nodeid)
 {
-	struct csv_msg msg = { .type = CSV_MSG_NODE_FENCE };
-	struct csv_client *cl;
 	struct csv_why why;
-	enum csv_err err;
 
 	csv_why_init(&why);
-	err = connect_lockd(&cl, &why);
-	if (!err) {
-		msg.node.nodeid = nodeid;
-		err = csv_client_call(cl, &msg, FENCE_MS, NULL, NULL, &why);
-		csv_client_close(cl);
-		/* A list's end is an answer too, but not this one. */
-		if (!err && msg.type != CSV_MSG_DONE)
-			err = csv_fail(&why, CSV_PROTO, "", "csvlockd answered with %s", csv_msg_name(msg.type));
-	}
-	if (err)
+	if (csv_fence_ask(nodeid, OPEN_MS, FENCE_MS, &why))
 		return failed("the DLM stays stopped until node %" PRIu32
 			      " is fenced and its journals are replayed: %s",
-			      nodeid, why.text[0] ? why.text : csv_err_text(err));
+			      nodeid, why.text);
 	syslog(LOG_NOTICE, "node %" PRIu32 " has no slot left to be fenced or replayed", nodeid);
 	return 0;
 }
 
-/* Whether a fence could be asked for. */
 static int ask(void)
 {
-	struct csv_client *cl;
 	struct csv_why why;
 
 	csv_why_init(&why);
-	if (connect_lockd(&cl, &why))
-		return failed("%s", why.text);
-	csv_client_close(cl);
-	return 0;
+	return csv_fence_reachable(OPEN_MS, &why) ? failed("%s", why.text) : 0;
 }
 
 static void read_params(int argc, char **argv, struct csv_fence_params *p)
