@@ -11,7 +11,8 @@ Standard input, a command a line (words as in lockd/engine/dlm_wire.h; MODE is N
     hangup                            closes the socket
     then COOKIE COMMAND...            as soon as COOKIE is done, in no time
 
-It says: joined, done COOKIE STATUS MODE, bast COOKIE MODE, left, failed STATUS TEXT; "end CODE" when the process is gone.
+It says: joined, done COOKIE STATUS MODE, bast COOKIE MODE, left, failed STATUS TEXT; "end CODE" when the process is
+gone.
 End of input: hangs up and ends.
 """
 import errno

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from harness.instance import BIN
 from spaces import Space
 
 
@@ -212,3 +213,20 @@ def test_end_in_the_middle(spaces, how):
         one.ask("purge", "done 0 0 NL")
     one.lock(1, "r1", "EX")
     assert kernel_trouble(one.node) == []
+
+
+def check(node, *prefix):
+    """Exit code of csv-dlm-space --check, and what it says."""
+    done = node.run([*prefix, BIN / "csv-dlm-space", "--check"], check=False)
+    return done.returncode, done.stdout
+
+
+def test_check(lab):
+    code, text = check(lab.nodes[0])  # here dlm_controld does not fence
+    assert code == 4 and text.startswith("dlm_controld runs with fencing off; ")
+    # In a network of its own dlm_controld cannot be asked.
+    code, text = check(lab.nodes[0], "unshare", "-n")
+    assert code == 3 and text.startswith("dlm_controld does not run; ")
+    no_misc = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /proc/misc && exec "$@"', "sh"]
+    code, text = check(lab.nodes[0], *no_misc)
+    assert code == 3 and text.startswith("the kernel's DLM is not loaded; ")

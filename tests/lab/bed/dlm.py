@@ -4,8 +4,10 @@ from harness.wait import wait_until
 
 START_S = 60
 
-# Fencing is ours; the DLM waits for nobody.
-_CONF = "enable_fencing=0\n"
+# Without an agent the DLM waits for nobody.  With one it does, from the first moment: by default it would give a node
+# that joins half a minute first.
+_CONF_OFF = "enable_fencing=0\n"
+_CONF_ON = "enable_fencing=1\nfence_all {agent}\npost_join_delay=1\n"
 _READY = "/sys/kernel/config/dlm/cluster/comms/{number}/local"
 
 # Whoever leaves its last lockspace takes leave of every other node's kernel, and if that one does so too, both may
@@ -13,11 +15,12 @@ _READY = "/sys/kernel/config/dlm/cluster/comms/{number}/local"
 _BASE = "base"
 
 
-def begin_start(node):
-    """Start dlm_controld on a node, unless it runs. corosync has to run."""
+def begin_start(node, agent=None):
+    """Start dlm_controld on a node, unless it runs; it fences with this agent. corosync has to run."""
     if node.pid_of("dlm_controld"):
         return
-    node.run(["sh", "-c", 'mkdir -p /etc/dlm && printf %s "$0" >/etc/dlm/dlm.conf', _CONF])
+    node.run(["sh", "-c", 'mkdir -p /etc/dlm && printf %s "$0" >/etc/dlm/dlm.conf',
+              _CONF_ON.format(agent=agent) if agent else _CONF_OFF])
     node.spawn("dlm_controld", ["dlm_controld", "-D", "-K"])
 
 

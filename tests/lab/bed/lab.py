@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lab: a cluster whose nodes are virtual machines."""
+import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,14 @@ from .machine import Machine
 BUILD = Path(__file__).resolve().parents[1] / "build"
 
 
+# A csvlockd takes seconds to start, and longer when the host is busy.
+CONF = "[timeouts]\nreattach_ms = 30000\n"
+
+
 class Lab(Cluster):
     """One instance of the lab; see Cluster for the parameters.
+
+    agent     path of the program by which dlm_controld fences; None: it does not
 
     Every machine has corosync, dlm_controld and a session of the kernel's initiator to the target; with use_csvfs
     also csvlockd and the volume.
@@ -30,8 +37,10 @@ class Lab(Cluster):
     # dlm_controld has it killed. So the long token, too.
     link_options = {"knet_ping_interval": 200, "knet_ping_timeout": 2000, "knet_pong_count": 1}
 
-    def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=6000, use_csvfs=False):
+    def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=6000, use_csvfs=False,
+                 agent=None):
         super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
+        self.agent = agent
 
     @property
     def lun(self):
@@ -55,6 +64,14 @@ class Lab(Cluster):
             raise HarnessError(f"{BUILD} failed; what it said is above")
         super().bring_up()
 
+    def save(self):
+        """As Cluster.save(), with what is the lab's own."""
+        super().save()
+        path = self.state / "state.json"
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved["agent"] = self.agent
+        path.write_text(json.dumps(saved) + "\n", encoding="utf-8")
+
     def create_links(self, node):
         taps.create(self.instance, node.name)
 
@@ -69,12 +86,26 @@ class Lab(Cluster):
         self.start_lockd(nodes)
 
     def start_services(self, node):
-        """The DLM and the initiator of one machine."""
-        dlm.begin_start(node)
+        """The DLM and the initiator of one machine, and how long the others wait for its csvlockd."""
+        node.run(["sh", "-c", 'mkdir -p /etc/csvfs && printf %s "$0" >/etc/csvfs/csvfs.conf', CONF])
+        dlm.begin_start(node, self.agent)
         iscsi.start(node)
         node.run(["mkdir", "-p", MOUNT_POINT])
         iscsi.login(node, self.instance.iqn, self.target.portal[0], self.target.luns)
         dlm.wait_start(node)
+
+    def use_lock(self, engine):
+        """Mounts from now on say lock=ENGINE."""
+        for node in self.nodes:
+            node.lock = engine
+
+    def restart(self):
+        """A power failure of all machines, and their start with what was changed since."""
+        for node in self.nodes:
+            node.kill()
+        self.power_on(self.nodes)
+        names = [node.name for node in self.nodes]
+        self.wait_members(names, names, quorate=True)
 
     # -- faults -----------------------------------------------------------
 
