@@ -142,7 +142,7 @@ static enum csv_err serve(struct csv_mount *m, struct signals *s, bool backgroun
 	enum csv_err err;
 
 	csv_info("volume %s mounted on %s, slot %d, incarnation %u, lock=%s", m->sb.name, m->opts.dir, (int)m->slot,
-		 m->incarnation, m->kind->name);
+		 m->incarnation, m->kind->lock(m));
 	csv_mount_remember(m);
 	tell(CSV_OK, m, NULL);
 	if (background)

@@ -59,7 +59,7 @@ struct csv_mount_opts {
  * All are called in the main thread, may block, and fill *why on failure.  NULL: nothing to do.
  */
 struct csv_mount_kind {
-	const char *name; /* "local", "cpg" */
+	const char *(*lock)(const struct csv_mount *m); /* "local", "cpg", "dlm" */
 	/*
 	 * Step 2. Sets slot, incarnation, nodeid, engine and kind_data.  A read-only mount takes no slot: slot
 	 * CSV_SLOT_NONE. After a failure everything it did is undone but the slots that it recovered.

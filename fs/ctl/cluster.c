@@ -512,8 +512,19 @@ static void out(struct csv_mount *m)
 	csv_link_out(link_of(m));
 }
 
+static const char *lock_name(const struct csv_mount *m)
+{
+	struct csv_link *l = m->kind_data;
+	enum csv_lock_engine engine;
+
+	pthread_mutex_lock(&l->lock);
+	engine = (enum csv_lock_engine)l->view.engine;
+	pthread_mutex_unlock(&l->lock);
+	return csv_lock_engine_name(engine);
+}
+
 const struct csv_mount_kind csv_mount_cluster = {
-	.name = "cpg",
+	.lock = lock_name,
 	.join = join,
 	.opened = opened,
 	.leaving = leaving,

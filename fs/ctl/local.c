@@ -310,8 +310,13 @@ static void left(struct csv_mount *m, bool clean)
 	close_local(m, clean && !m->unclean);
 }
 
+static const char *lock_name(const struct csv_mount *m)
+{
+	return "local";
+}
+
 const struct csv_mount_kind csv_mount_local = {
-	.name = "local",
+	.lock = lock_name,
 	.join = join,
 	.opened = opened,
 	.left = left,

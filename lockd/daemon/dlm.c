@@ -120,14 +120,14 @@ static void on_send(void *arg, const struct csv_dlm_req *req)
 	watch(s);
 }
 
-/* Another process may find it in a better state. */
+/* Another process may find it in a better state. It is not killed: docs/DLM.md says what that may do to the host. */
 static void on_broken(void *arg, const char *what, unsigned status)
 {
 	struct space *s = arg;
 
 	csv_error("DLM: %s: %s; its process is started anew", what, strerror((int)status));
 	if (s->pid)
-		kill(s->pid, SIGKILL);
+		shutdown(s->fd, SHUT_RDWR); /* it ends in order, and we see the end */
 }
 
 static void drop_out(struct space *s)
@@ -361,11 +361,12 @@ void csv_dlm_order(struct csv_daemon *d, const struct csv_dlm_order *o)
 {
 	struct space *s = find(o->uuid);
 
-	if (!s && o->verb == CSV_DLM_DO_DROP)
-		return;
+	if (o->verb == CSV_DLM_DO_DROP && (!s || s->leaving))
+		return; /* it has nothing, or gives up all it has */
 	if (!s)
 		s = make(d, o->uuid);
-	s->unused = false;
+	if (o->verb != CSV_DLM_DO_DROP)
+		s->unused = false;
 	csv_dlm_table_order(s->table, o);
 	if (!s->pid && !s->waiting && !spawn(s))
 		again_later(s);

@@ -67,7 +67,7 @@ def format_volume(node, lun, cluster_name):
 def mount(node, lun):
     """Mount the volume on a node, unless it is mounted."""
     if not node.mounted(MOUNT_POINT):
-        csvadm(node, ["mount", lun, MOUNT_POINT, "-o", f"lock=cpg,node={node.name},log={node.dir}/csvfs.log"])
+        csvadm(node, ["mount", lun, MOUNT_POINT, "-o", f"lock={node.lock},node={node.name},log={node.dir}/csvfs.log"])
 
 
 def volume_state(node):

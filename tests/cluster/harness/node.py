@@ -10,6 +10,7 @@ class Node(Box):
     def __init__(self, instance, number):
         super().__init__(instance, f"n{number}", MOUNT_POINT)
         self.number = number
+        self.lock = "cpg"  # the engine that mounts ask for
 
     def address(self, net):
         """The node's address on 'stor', 'clus', 'mig' or 'guest'."""
