@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Byte-range locks: an ordered map of files, each with a list of its locks sorted by (flock, start, node, owner).
+ * Byte-range locks: an ordered map of files (POSIX and flock locks of an inode are two), each with its locks by (start,
+ * node, owner).  Each lock is in three trees, so that no request has to look at locks that are not its business:
+ *
+ *	brl_file.locks  an interval tree: who conflicts with a range.  Each element knows how far the locks below it
+ *	                reach, and how far the write locks among them do, since a read lock minds no other.
+ *	owners          what one owner has in one file, by start: what a request replaces, splits or joins
+ *	handles         what goes with a handle, or with a node
+ *
+ * A request costs O(log n), and O(log n) more for each lock of its own owner that it touches.
+ *
  * Invariants: locks of one owner on one file do not overlap; neighbours of one owner with the same type, handle
  * and pid are one lock; a file without locks is not in the map.
  */
@@ -8,30 +17,29 @@
 #include <stdlib.h>
 
 #include "lib/brl.h"
-#include "lib/list.h"
 #include "lib/log.h"
 #include "lib/omap.h"
-
-struct brl_lock {
-	struct csv_list link;
-	struct csv_brl l;
-};
 
 struct brl_file {
 	struct csv_omap_node node;
 	uint64_t ino;
-	uint32_t gen;
-	struct csv_list locks;
+	uint32_t gen, flock;
+	struct csv_omap locks;
+};
+
+struct brl_lock {
+	struct csv_omap_node at, own, held; /* in brl_file.locks, owners, handles */
+	struct brl_file *file;
+	struct csv_brl l;
+	/* of this element of brl_file.locks and all below it */
+	uint64_t reach;	      /* the highest end */
+	uint64_t write_reach; /* that of write locks */
+	bool write;	      /* there are any */
 };
 
 struct csv_brl_table {
-	struct csv_omap files;
+	struct csv_omap files, owners, handles;
 	uint64_t count;
-};
-
-struct file_key {
-	uint64_t ino;
-	uint32_t gen;
 };
 
 #define COMPARE(a, b) (((a) > (b)) - ((a) < (b)))
@@ -41,29 +49,92 @@ static struct brl_file *file_entry(struct csv_omap_node *n)
 	return n ? csv_omap_entry(n, struct brl_file, node) : NULL;
 }
 
-static struct brl_lock *lock_entry(struct csv_list *pos)
+static struct brl_lock *at_entry(struct csv_omap_node *n)
 {
-	return csv_list_entry(pos, struct brl_lock, link);
+	return n ? csv_omap_entry(n, struct brl_lock, at) : NULL;
+}
+
+static struct brl_lock *own_entry(struct csv_omap_node *n)
+{
+	return n ? csv_omap_entry(n, struct brl_lock, own) : NULL;
+}
+
+static struct brl_lock *held_entry(struct csv_omap_node *n)
+{
+	return n ? csv_omap_entry(n, struct brl_lock, held) : NULL;
+}
+
+static int by_file(const struct csv_brl *a, uint64_t ino, uint32_t gen, uint32_t flock)
+{
+	int c = COMPARE(a->ino, ino);
+
+	if (!c)
+		c = COMPARE(a->gen, gen);
+	return c ? c : COMPARE(a->flock, flock);
 }
 
 static int file_cmp(const void *key, const struct csv_omap_node *n)
 {
-	const struct file_key *k = key;
 	const struct brl_file *f = csv_omap_entry(n, const struct brl_file, node);
-	int c = COMPARE(k->ino, f->ino);
 
-	return c ? c : COMPARE(k->gen, f->gen);
+	return by_file(key, f->ino, f->gen, f->flock);
 }
 
-static int lock_cmp(const struct csv_brl *a, const struct csv_brl *b)
+static int at_cmp(const void *key, const struct csv_omap_node *n)
 {
-	int c = COMPARE(a->flock, b->flock);
+	const struct csv_brl *a = key, *b = &csv_omap_entry(n, const struct brl_lock, at)->l;
+	int c = COMPARE(a->start, b->start);
 
-	if (!c)
-		c = COMPARE(a->start, b->start);
 	if (!c)
 		c = COMPARE(a->node, b->node);
 	return c ? c : COMPARE(a->owner, b->owner);
+}
+
+static int own_cmp(const void *key, const struct csv_omap_node *n)
+{
+	const struct csv_brl *a = key, *b = &csv_omap_entry(n, const struct brl_lock, own)->l;
+	int c = COMPARE(a->node, b->node);
+
+	if (!c)
+		c = COMPARE(a->owner, b->owner);
+	if (!c)
+		c = by_file(a, b->ino, b->gen, b->flock);
+	return c ? c : COMPARE(a->start, b->start);
+}
+
+static int held_cmp(const void *key, const struct csv_omap_node *n)
+{
+	const struct csv_brl *a = key, *b = &csv_omap_entry(n, const struct brl_lock, held)->l;
+	int c = COMPARE(a->node, b->node);
+
+	if (!c)
+		c = COMPARE(a->handle, b->handle);
+	if (!c)
+		c = by_file(a, b->ino, b->gen, b->flock);
+	if (!c)
+		c = COMPARE(a->start, b->start);
+	return c ? c : COMPARE(a->owner, b->owner);
+}
+
+static void add_reach(struct brl_lock *l, const struct brl_lock *below)
+{
+	if (!below)
+		return;
+	if (below->reach > l->reach)
+		l->reach = below->reach;
+	if (below->write && (!l->write || below->write_reach > l->write_reach))
+		l->write_reach = below->write_reach;
+	l->write |= below->write;
+}
+
+static void update_reach(struct csv_omap_node *n)
+{
+	struct brl_lock *l = at_entry(n);
+
+	l->reach = l->write_reach = l->l.end;
+	l->write = l->l.type == F_WRLCK;
+	add_reach(l, at_entry(n->left));
+	add_reach(l, at_entry(n->right));
 }
 
 struct csv_brl_table *csv_brl_new(void)
@@ -72,59 +143,58 @@ struct csv_brl_table *csv_brl_new(void)
 
 	CSV_ASSERT(t);
 	csv_omap_init(&t->files, file_cmp);
+	csv_omap_init(&t->owners, own_cmp);
+	csv_omap_init(&t->handles, held_cmp);
 	return t;
 }
 
-static struct brl_file *find_file(const struct csv_brl_table *t, uint64_t ino, uint32_t gen)
+static struct brl_file *find_file(const struct csv_brl_table *t, const struct csv_brl *of)
 {
-	struct file_key key = { ino, gen };
-
-	return file_entry(csv_omap_find(&t->files, &key));
+	return file_entry(csv_omap_find(&t->files, of));
 }
 
-static struct brl_file *make_file(struct csv_brl_table *t, uint64_t ino, uint32_t gen)
+static struct brl_file *make_file(struct csv_brl_table *t, const struct csv_brl *of)
 {
-	struct file_key key = { ino, gen };
-	struct brl_file *f = find_file(t, ino, gen);
+	struct brl_file *f = find_file(t, of);
 
 	if (f)
 		return f;
 	f = calloc(1, sizeof(*f));
 	CSV_ASSERT(f);
-	f->ino = ino;
-	f->gen = gen;
-	csv_list_init(&f->locks);
-	csv_omap_insert(&t->files, &key, &f->node);
+	f->ino = of->ino;
+	f->gen = of->gen;
+	f->flock = of->flock;
+	csv_omap_init(&f->locks, at_cmp);
+	f->locks.update = update_reach;
+	csv_omap_insert(&t->files, of, &f->node);
 	return f;
 }
 
-static void drop_if_empty(struct csv_brl_table *t, struct brl_file *f)
+static void drop_lock(struct csv_brl_table *t, struct brl_lock *l)
 {
-	if (!csv_list_empty(&f->locks))
+	struct brl_file *f = l->file;
+
+	csv_omap_del(&f->locks, &l->at);
+	csv_omap_del(&t->owners, &l->own);
+	csv_omap_del(&t->handles, &l->held);
+	free(l);
+	t->count--;
+	if (f->locks.count)
 		return;
 	csv_omap_del(&t->files, &f->node);
 	free(f);
 }
 
-static void drop_lock(struct csv_brl_table *t, struct brl_lock *l)
-{
-	csv_list_del(&l->link);
-	free(l);
-	t->count--;
-}
-
-static void add_lock(struct csv_brl_table *t, struct brl_file *f, const struct csv_brl *what)
+static void add_lock(struct csv_brl_table *t, const struct csv_brl *what)
 {
 	struct brl_lock *l = calloc(1, sizeof(*l));
-	struct csv_list *pos;
 
 	CSV_ASSERT(l);
 	l->l = *what;
-	csv_list_for_each(pos, &f->locks) {
-		if (lock_cmp(what, &lock_entry(pos)->l) < 0)
-			break;
-	}
-	csv_list_push_back(pos, &l->link);
+	l->file = make_file(t, what);
+	csv_omap_insert(&l->file->locks, what, &l->at);
+	csv_omap_insert(&t->owners, what, &l->own);
+	csv_omap_insert(&t->handles, what, &l->held);
 	t->count++;
 }
 
@@ -138,15 +208,9 @@ static bool overlap(const struct csv_brl *a, const struct csv_brl *b)
 	return a->start <= b->end && b->start <= a->end;
 }
 
-/* a ends right before b begins. */
-static bool touches(const struct csv_brl *a, const struct csv_brl *b)
-{
-	return a->end != UINT64_MAX && a->end + 1 == b->start;
-}
-
 static bool joinable(const struct csv_brl *a, const struct csv_brl *b)
 {
-	return same_owner(a, b) && a->type == b->type && a->handle == b->handle && a->pid == b->pid;
+	return a->type == b->type && a->handle == b->handle && a->pid == b->pid;
 }
 
 bool csv_brl_sound(const struct csv_brl *req)
@@ -155,135 +219,169 @@ bool csv_brl_sound(const struct csv_brl *req)
 	       req->flock <= 1;
 }
 
+static bool conflicts(const struct csv_brl *l, const struct csv_brl *req)
+{
+	return overlap(l, req) && !same_owner(l, req) && (l->type == F_WRLCK || req->type == F_WRLCK);
+}
+
+/* In order.  True: fn has said so, and the rest was not looked at. */
+static bool each_conflict(struct csv_omap_node *n, const struct csv_brl *req,
+			  bool (*fn)(void *arg, const struct csv_brl *l), void *arg)
+{
+	const struct brl_lock *l = at_entry(n);
+	bool read = req->type == F_RDLCK;
+
+	if (!l || (read && !l->write) || (read ? l->write_reach : l->reach) < req->start)
+		return false;
+	if (each_conflict(n->left, req, fn, arg))
+		return true;
+	if (l->l.start > req->end)
+		return false;
+	return (conflicts(&l->l, req) && fn(arg, &l->l)) || each_conflict(n->right, req, fn, arg);
+}
+
+bool csv_brl_each_conflict(const struct csv_brl_table *t, const struct csv_brl *req,
+			   bool (*fn)(void *arg, const struct csv_brl *l), void *arg)
+{
+	struct brl_file *f = req->type == F_UNLCK ? NULL : find_file(t, req);
+
+	return f && each_conflict(f->locks.root, req, fn, arg);
+}
+
+static bool take_it(void *arg, const struct csv_brl *l)
+{
+	if (arg)
+		*(struct csv_brl *)arg = *l;
+	return true;
+}
+
 bool csv_brl_test(const struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found)
 {
-	struct brl_file *f = find_file(t, req->ino, req->gen);
-	struct csv_list *pos;
+	return csv_brl_each_conflict(t, req, take_it, found);
+}
 
-	if (!f || req->type == F_UNLCK)
-		return false;
-	csv_list_for_each(pos, &f->locks) {
-		const struct csv_brl *l = &lock_entry(pos)->l;
+/* l, if it is of the same owner and file. */
+static struct brl_lock *if_own(struct brl_lock *l, const struct csv_brl *req)
+{
+	return l && same_owner(&l->l, req) && l->l.ino == req->ino && l->l.gen == req->gen ? l : NULL;
+}
 
-		if (l->flock != req->flock || same_owner(l, req) || !overlap(l, req) ||
-		    (l->type == F_RDLCK && req->type == F_RDLCK))
-			continue;
-		if (found)
-			*found = *l;
-		return true;
-	}
-	return false;
+/* The owner's first lock in the file that overlaps req; NULL: there is none. */
+static struct brl_lock *first_own(const struct csv_brl_table *t, const struct csv_brl *req)
+{
+	struct csv_omap_node *n = csv_omap_floor(&t->owners, req);
+	struct brl_lock *l = if_own(own_entry(n), req);
+
+	if (!l || l->l.end < req->start)
+		l = if_own(own_entry(n ? csv_omap_next(n) : csv_omap_first(&t->owners)), req);
+	return l && l->l.start <= req->end ? l : NULL;
+}
+
+bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req)
+{
+	return first_own(t, req) != NULL;
 }
 
 /* Takes the range of req out of the owner's locks: what overlaps shrinks, splits or goes. */
-static void cut_out(struct csv_brl_table *t, struct brl_file *f, const struct csv_brl *req)
+static void cut_out(struct csv_brl_table *t, const struct csv_brl *req)
 {
-	struct csv_list *pos, *tmp;
+	struct brl_lock *l;
 
-	csv_list_for_each_safe(pos, tmp, &f->locks) {
-		struct csv_brl old = lock_entry(pos)->l, rest;
+	while ((l = first_own(t, req))) {
+		struct csv_brl old = l->l, rest = old;
 
-		if (!same_owner(&old, req) || !overlap(&old, req))
-			continue;
-		drop_lock(t, lock_entry(pos));
+		drop_lock(t, l);
 		if (old.start < req->start) {
-			rest = old;
 			rest.end = req->start - 1;
-			add_lock(t, f, &rest);
+			add_lock(t, &rest);
 		}
 		if (old.end > req->end) {
 			rest = old;
 			rest.start = req->end + 1;
-			add_lock(t, f, &rest);
+			add_lock(t, &rest);
 		}
 	}
 }
 
-/* Swallows the owner's neighbours of the same kind into *l. */
-static void join_neighbours(struct csv_brl_table *t, struct brl_file *f, struct csv_brl *l)
+/* Swallows the owner's neighbours of the same kind into *l; nothing of the owner's overlaps it. */
+static void join_neighbours(struct csv_brl_table *t, struct csv_brl *l)
 {
-	struct csv_list *pos, *tmp;
+	struct csv_brl beside = *l;
+	struct brl_lock *o;
 
-	csv_list_for_each_safe(pos, tmp, &f->locks) {
-		const struct csv_brl *o = &lock_entry(pos)->l;
-
-		if (!joinable(o, l) || !(touches(o, l) || touches(l, o)))
-			continue;
-		if (o->start < l->start)
-			l->start = o->start;
-		else
-			l->end = o->end;
-		drop_lock(t, lock_entry(pos));
+	beside.start = beside.end = l->start - 1;
+	o = l->start ? first_own(t, &beside) : NULL;
+	if (o && joinable(&o->l, l)) {
+		l->start = o->l.start;
+		drop_lock(t, o);
+	}
+	beside.start = beside.end = l->end + 1;
+	o = l->end != UINT64_MAX ? first_own(t, &beside) : NULL;
+	if (o && joinable(&o->l, l)) {
+		l->end = o->l.end;
+		drop_lock(t, o);
 	}
 }
 
 bool csv_brl_set(struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found)
 {
 	struct csv_brl l = *req;
-	struct brl_file *f;
 
 	CSV_ASSERT(csv_brl_sound(req));
 	if (csv_brl_test(t, req, found))
 		return false;
-	f = req->type == F_UNLCK ? find_file(t, req->ino, req->gen) : make_file(t, req->ino, req->gen);
-	if (!f)
-		return true;
-	cut_out(t, f, req);
+	cut_out(t, req);
 	if (req->type != F_UNLCK) {
-		join_neighbours(t, f, &l);
-		add_lock(t, f, &l);
+		join_neighbours(t, &l);
+		add_lock(t, &l);
 	}
-	drop_if_empty(t, f);
 	return true;
 }
 
-/* Drops in one file what fits; by_handle: the node's locks of that handle, else all of the node's. */
-static void drop_in_file(struct csv_brl_table *t, struct brl_file *f, uint32_t node, const uint64_t *handle)
+bool csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle)
 {
-	struct csv_list *pos, *tmp;
+	struct csv_brl first = { .node = node, .handle = handle };
+	struct brl_lock *l;
+	bool any = false;
 
-	csv_list_for_each_safe(pos, tmp, &f->locks) {
-		const struct csv_brl *l = &lock_entry(pos)->l;
-
-		if (l->node == node && (!handle || l->handle == *handle))
-			drop_lock(t, lock_entry(pos));
+	while ((l = held_entry(csv_omap_ceil(&t->handles, &first))) && l->l.node == node && l->l.handle == handle) {
+		drop_lock(t, l);
+		any = true;
 	}
-	drop_if_empty(t, f);
-}
-
-static void drop_everywhere(struct csv_brl_table *t, uint32_t node, const uint64_t *handle)
-{
-	struct csv_omap_node *n, *next;
-
-	for (n = csv_omap_first(&t->files); n; n = next) {
-		next = csv_omap_next(n);
-		drop_in_file(t, file_entry(n), node, handle);
-	}
-}
-
-void csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle)
-{
-	drop_everywhere(t, node, &handle);
+	return any;
 }
 
 void csv_brl_drop_node(struct csv_brl_table *t, uint32_t node)
 {
-	drop_everywhere(t, node, NULL);
+	struct csv_brl first = { .node = node };
+	struct brl_lock *l;
+
+	while ((l = held_entry(csv_omap_ceil(&t->handles, &first))) && l->l.node == node)
+		drop_lock(t, l);
 }
 
-static void empty_file(struct csv_brl_table *t, struct brl_file *f)
+bool csv_brl_has_handle(const struct csv_brl_table *t, uint32_t node, uint64_t handle)
 {
-	while (!csv_list_empty(&f->locks))
-		drop_lock(t, lock_entry(f->locks.next));
-	drop_if_empty(t, f);
+	struct csv_brl first = { .node = node, .handle = handle };
+	const struct brl_lock *l = held_entry(csv_omap_ceil(&t->handles, &first));
+
+	return l && l->l.node == node && l->l.handle == handle;
+}
+
+bool csv_brl_has_owner(const struct csv_brl_table *t, uint32_t node, uint64_t owner)
+{
+	struct csv_brl first = { .node = node, .owner = owner };
+	const struct brl_lock *l = own_entry(csv_omap_ceil(&t->owners, &first));
+
+	return l && l->l.node == node && l->l.owner == owner;
 }
 
 static void walk_file(const struct brl_file *f, void (*fn)(void *arg, const struct csv_brl *l), void *arg)
 {
-	struct csv_list *pos;
+	struct csv_omap_node *n;
 
-	csv_list_for_each(pos, &f->locks)
-		fn(arg, &lock_entry(pos)->l);
+	for (n = csv_omap_first(&f->locks); n; n = csv_omap_next(n))
+		fn(arg, &at_entry(n)->l);
 }
 
 void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg)
@@ -305,7 +403,7 @@ void csv_brl_free(struct csv_brl_table *t)
 
 	if (!t)
 		return;
-	while ((n = csv_omap_first(&t->files)))
-		empty_file(t, file_entry(n));
+	while ((n = csv_omap_first(&t->handles)))
+		drop_lock(t, held_entry(n));
 	free(t);
 }

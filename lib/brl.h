@@ -40,8 +40,18 @@ bool csv_brl_test(const struct csv_brl_table *t, const struct csv_brl *req, stru
 /* Sets or (F_UNLCK) clears. False: a conflict, in *found (may be NULL), and nothing is changed. F_UNLCK never fails. */
 bool csv_brl_set(struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found);
 
-void csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle);
+/* Calls fn for each lock that conflicts with req, by (start, node, owner), until it says true: then true. */
+bool csv_brl_each_conflict(const struct csv_brl_table *t, const struct csv_brl *req,
+			   bool (*fn)(void *arg, const struct csv_brl *l), void *arg);
+
+/* True: it had locks. */
+bool csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle);
 void csv_brl_drop_node(struct csv_brl_table *t, uint32_t node);
+
+/* Whether req's owner has any of its range locked; whether a handle, an owner (in any file) has a lock. */
+bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req);
+bool csv_brl_has_handle(const struct csv_brl_table *t, uint32_t node, uint64_t handle);
+bool csv_brl_has_owner(const struct csv_brl_table *t, uint32_t node, uint64_t owner);
 
 /* All locks by (ino, gen, flock, start, node, owner). fn must not change the table. */
 void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg);

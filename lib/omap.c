@@ -22,6 +22,42 @@ struct csv_omap_node *csv_omap_find(const struct csv_omap *map, const void *key)
 	return NULL;
 }
 
+struct csv_omap_node *csv_omap_floor(const struct csv_omap *map, const void *key)
+{
+	struct csv_omap_node *n = map->root, *best = NULL;
+
+	while (n) {
+		if (map->cmp(key, n) < 0) {
+			n = n->left;
+		} else {
+			best = n;
+			n = n->right;
+		}
+	}
+	return best;
+}
+
+struct csv_omap_node *csv_omap_ceil(const struct csv_omap *map, const void *key)
+{
+	struct csv_omap_node *n = map->root, *best = NULL;
+
+	while (n) {
+		if (map->cmp(key, n) > 0) {
+			n = n->right;
+		} else {
+			best = n;
+			n = n->left;
+		}
+	}
+	return best;
+}
+
+static void update_up(const struct csv_omap *map, struct csv_omap_node *n)
+{
+	for (; map->update && n; n = n->up)
+		map->update(n);
+}
+
 /* The place that points to n. */
 static struct csv_omap_node **link_of(struct csv_omap *map, struct csv_omap_node *n)
 {
@@ -50,6 +86,10 @@ static void rotate_up(struct csv_omap *map, struct csv_omap_node *n)
 	n->up = p->up;
 	p->up = n;
 	*at = n;
+	if (map->update) {
+		map->update(p);
+		map->update(n);
+	}
 }
 
 void csv_omap_insert(struct csv_omap *map, const void *key, struct csv_omap_node *n)
@@ -63,6 +103,7 @@ void csv_omap_insert(struct csv_omap *map, const void *key, struct csv_omap_node
 	*n = (struct csv_omap_node){ .up = up, .prio = csv_rng_next(&map->rng) };
 	*at = n;
 	map->count++;
+	update_up(map, n);
 	while (n->up && n->up->prio < n->prio)
 		rotate_up(map, n);
 }
@@ -77,6 +118,7 @@ void csv_omap_del(struct csv_omap *map, struct csv_omap_node *n)
 	*link_of(map, n) = child;
 	if (child)
 		child->up = n->up;
+	update_up(map, n->up);
 	map->count--;
 }
 

@@ -20,6 +20,11 @@ typedef int (*csv_omap_cmp)(const void *key, const struct csv_omap_node *n);
 struct csv_omap {
 	struct csv_omap_node *root;
 	csv_omap_cmp cmp;
+	/*
+	 * NULL, or set after csv_omap_init(): recomputes what an element keeps about the part of the tree below it, from
+	 * its own content and its two children's.  Called whenever that part has changed.
+	 */
+	void (*update)(struct csv_omap_node *n);
 	size_t count;
 	uint64_t rng;
 };
@@ -29,6 +34,9 @@ struct csv_omap {
 void csv_omap_init(struct csv_omap *map, csv_omap_cmp cmp);
 /* NULL if there is none. */
 struct csv_omap_node *csv_omap_find(const struct csv_omap *map, const void *key);
+/* The last element whose key is not above this one, the first whose key is not below it; NULL: there is none. */
+struct csv_omap_node *csv_omap_floor(const struct csv_omap *map, const void *key);
+struct csv_omap_node *csv_omap_ceil(const struct csv_omap *map, const void *key);
 /* The key must not be there yet. The map keeps no pointer to key. */
 void csv_omap_insert(struct csv_omap *map, const void *key, struct csv_omap_node *n);
 void csv_omap_del(struct csv_omap *map, struct csv_omap_node *n);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "lib/brl.h"
@@ -31,14 +32,14 @@ static bool set(struct csv_brl_table *t, struct csv_brl l)
 
 struct listing {
 	unsigned n;
-	struct csv_brl l[64];
+	struct csv_brl l[256];
 };
 
 static void collect(void *arg, const struct csv_brl *l)
 {
 	struct listing *li = arg;
 
-	assert_true(li->n < 64);
+	assert_true(li->n < 256);
 	li->l[li->n++] = *l;
 }
 
@@ -114,9 +115,12 @@ static void test_handles(void **state)
 	l.end = 19;
 	assert_true(csv_brl_set(t, &l, NULL));
 	assert_int_equal(csv_brl_count(t), 2);
-	csv_brl_drop_handle(t, 2, 70);
+	assert_false(csv_brl_drop_handle(t, 2, 70));
 	assert_int_equal(csv_brl_count(t), 2);
-	csv_brl_drop_handle(t, 1, 70);
+	assert_true(csv_brl_has_handle(t, 1, 70));
+	assert_true(csv_brl_drop_handle(t, 1, 70));
+	assert_false(csv_brl_has_handle(t, 1, 70));
+	assert_true(csv_brl_has_handle(t, 1, 7));
 	assert_int_equal(csv_brl_count(t), 1);
 	assert_true(set(t, range(2, 7, F_WRLCK, 10, 19)));
 	csv_brl_drop_node(t, 1);
@@ -124,8 +128,73 @@ static void test_handles(void **state)
 	csv_brl_free(t);
 }
 
-#define BYTES 24u
-#define OWNERS 3u
+/* What a handle or a node has goes in all files, and nothing else. */
+static void test_drops_in_all_files(void **state)
+{
+	struct csv_brl_table *t = csv_brl_new();
+
+	for (uint32_t i = 0; i < 60; i++) {
+		struct csv_brl l = range(1 + i % 2, i % 3, F_RDLCK, i, i);
+
+		l.ino = i % 5;
+		l.flock = i % 7 == 0;
+		assert_true(csv_brl_set(t, &l, NULL));
+	}
+	assert_true(csv_brl_drop_handle(t, 1, 2));
+	assert_int_equal(csv_brl_count(t), 50);
+	assert_false(csv_brl_has_owner(t, 1, 2));
+	assert_true(csv_brl_has_owner(t, 2, 2));
+	csv_brl_drop_node(t, 2);
+	assert_int_equal(csv_brl_count(t), 20);
+	csv_brl_free(t);
+}
+
+/* Shared locks of many owners on one range, and one exclusive lock that lies behind them. */
+static void test_many_readers(void **state)
+{
+	struct csv_brl_table *t = csv_brl_new();
+	struct csv_brl found, want = range(2, 1, F_RDLCK, 150, 300);
+
+	for (uint64_t i = 0; i < 100; i++)
+		assert_true(set(t, range(1, i, F_RDLCK, 0, 100 + i)));
+	assert_true(set(t, range(1, 500, F_WRLCK, 250, 260)));
+	assert_true(csv_brl_test(t, &want, &found));
+	assert_int_equal(found.start, 250);
+	want.end = 249;
+	assert_false(csv_brl_test(t, &want, NULL));
+	want.type = F_WRLCK;
+	assert_true(csv_brl_test(t, &want, &found));
+	assert_int_equal(found.owner, 50); /* of those that reach so far the lowest */
+	want.start = 200;
+	assert_false(csv_brl_test(t, &want, NULL));
+	csv_brl_free(t);
+}
+
+static void lock_all(struct csv_brl_table *t, uint32_t type, uint32_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		assert_true(set(t, range(1, i % 4, type, i * 7919 % n * 2, i * 7919 % n * 2)));
+}
+
+/* The time for one grows with the logarithm of how many there are: with n itself this would take a quarter of a minute.
+ */
+static void test_twenty_thousand(void **state)
+{
+	struct csv_brl_table *t = csv_brl_new();
+	clock_t start = clock();
+
+	lock_all(t, F_WRLCK, 20000);
+	assert_int_equal(csv_brl_count(t), 20000);
+	lock_all(t, F_UNLCK, 20000);
+	assert_int_equal(csv_brl_count(t), 0);
+	for (uint64_t i = 0; i < 20000; i++)
+		assert_true(set(t, range(1, i, F_RDLCK, 0, 99)));
+	assert_true((clock() - start) / CLOCKS_PER_SEC < 4);
+	csv_brl_free(t);
+}
+
+#define BYTES 40u
+#define OWNERS 5u
 
 static void check_bytes(const struct csv_brl_table *t, uint32_t bytes[OWNERS][BYTES])
 {
@@ -151,7 +220,7 @@ static void test_against_bytes(void **state)
 	uint32_t bytes[OWNERS][BYTES] = { 0 }; /* 0, or type + 1 */
 	uint64_t rng = 1;
 
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 10000; i++) {
 		static const uint32_t types[] = { F_RDLCK, F_WRLCK, F_UNLCK };
 		uint32_t node = (uint32_t)(csv_rng_next(&rng) % OWNERS), type = types[csv_rng_next(&rng) % 3];
 		uint64_t a = csv_rng_next(&rng) % BYTES, b = csv_rng_next(&rng) % BYTES;
@@ -173,9 +242,9 @@ static void test_against_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conflicts),
-		cmocka_unit_test(test_split_and_join),
-		cmocka_unit_test(test_handles),
+		cmocka_unit_test(test_conflicts),     cmocka_unit_test(test_split_and_join),
+		cmocka_unit_test(test_handles),	      cmocka_unit_test(test_drops_in_all_files),
+		cmocka_unit_test(test_many_readers),  cmocka_unit_test(test_twenty_thousand),
 		cmocka_unit_test(test_against_bytes),
 	};
 
