@@ -59,9 +59,9 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 	/* byte-range locks */ \
 	X(40, BRL_SET, "F -> L: set or clear brl.*") \
 	X(41, BRL_TEST, "F -> L: who would conflict with brl.*") \
-	X(42, BRL_RESULT, "L -> F: err OK, LOCKED with the conflict in brl.*, or INTR (cancelled)") \
+	X(42, BRL_RESULT, "L -> F: err OK, LOCKED with the conflict in brl.*, DEADLK, or INTR (cancelled)") \
 	X(43, BRL_DROP, "F -> L: drop all locks of brl.handle; no answer") \
-	X(44, BRL_CANCEL, "F -> L: request seq, if it still waits for the thaw: its answer is INTR") \
+	X(44, BRL_CANCEL, "F -> L: request seq, if it still waits: its answer is INTR") \
 	/* registry of open handles (this node's) */ \
 	X(50, HANDLE, "F -> L: handle.* opened or changed / L -> A: one of the list") \
 	X(51, HANDLE_GONE, "F -> L: handle.id closed") \
@@ -155,6 +155,11 @@ struct csv_msg_replay {
 	double replay_ms;
 	uint64_t transactions, blocks;
 };
+enum csv_brl_waiting {
+	CSV_BRL_NOWAIT,             /* LOCKED if somebody is in the way */
+	CSV_BRL_WAIT,               /* answered when it is granted */
+	CSV_BRL_WAIT_PROCESS,       /* the same; the owner is a process: DEADLK if it would wait for itself */
+};
 struct csv_msg_brl {
 	uint64_t ino;
 	uint32_t gen;
@@ -166,6 +171,8 @@ struct csv_msg_brl {
 	uint32_t nodeid;            /* BRL_RESULT: whose */
 	uint32_t flock;             /* 1: flock(2) space, apart from fcntl's */
 	uint32_t declare;           /* BRL_SET after REATTACH: 1: I have this; it is not answered */
+	uint32_t wait;              /* BRL_SET: enum csv_brl_waiting */
+	uint32_t reserved;
 };
 enum csv_handle_state { CSV_HANDLE_OPEN, CSV_HANDLE_ARMED, CSV_HANDLE_LEASED, CSV_HANDLE_PARKED, CSV_HANDLE_REVOKED };
 struct csv_msg_handle {

@@ -253,13 +253,22 @@ static void on_result(struct csv_machine *m, struct csv_local *c, const struct c
 		csv_declare_local(m, c);
 }
 
+static enum csv_brl_how brl_how(const struct csv_msg *msg)
+{
+	if (msg->type == CSV_MSG_BRL_TEST)
+		return CSV_BRL_HOW_TEST;
+	if (msg->brl.wait == CSV_BRL_NOWAIT || msg->brl.type == F_UNLCK)
+		return CSV_BRL_HOW_SET;
+	return msg->brl.wait == CSV_BRL_WAIT ? CSV_BRL_HOW_WAIT : CSV_BRL_HOW_WAIT_PROCESS;
+}
+
 static void submit_brl(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	struct csv_wbuf w = csv_op_begin(m, CSV_G_BRL, c->uuid);
 	struct csv_brl l = csv_brl_of(&msg->brl);
 
 	csv_put64(&w, msg->seq);
-	csv_put8(&w, msg->type == CSV_MSG_BRL_TEST);
+	csv_put8(&w, (uint8_t)brl_how(msg));
 	csv_brl_put(&w, &l);
 	csv_op_submit(m, &w);
 }
@@ -272,7 +281,7 @@ static void on_brl(struct csv_machine *m, struct csv_local *c, const struct csv_
 
 	/* A request taken for a declaration would make a lock that nobody has, and wait for its answer for ever. */
 	if (!csv_brl_sound(&l) || (!has_slot(c) && !declaring) || declaring != !!msg->brl.declare ||
-	    (declaring && (!set || l.type == F_UNLCK))) {
+	    (declaring && (!set || l.type == F_UNLCK)) || msg->brl.wait > CSV_BRL_WAIT_PROCESS) {
 		protocol_error(m, c, msg->seq, "bad byte-range request");
 		return;
 	}

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
-#define CSV_GROUP_VERSION_MIN 3u /* version 2 had one lock engine and no EXPEL */
-#define CSV_GROUP_VERSION 3u
+#define CSV_GROUP_VERSION_MIN 4u /* version 3 had no BRL that waits, version 2 one lock engine and no EXPEL */
+#define CSV_GROUP_VERSION 4u
 #define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VID_OFF 6u
 #define CSV_GROUP_UPTO_OFF 22u

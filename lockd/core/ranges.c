@@ -3,6 +3,10 @@
  * Byte-range locks of a volume, in total order.  Who sets one while the volume is frozen or there is no quorum waits
  * for the thaw, for the same reason as with cluster locks (L1); so does what the same owner does to the same file after
  * it.  Everything else, tests and drops too, is answered at once.
+ *
+ * A request that may wait for a lock to go stays in the same list, marked as tried: what its owner does after it does
+ * not wait behind it, or no other thread of the process could unlock anything.  Whatever gives something up has those
+ * tried again whom it may have let wait, in the order in which they came; while nothing may be granted, the thaw has.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -73,13 +77,12 @@ void csv_ranges_told(struct csv_local *c, const struct csv_msg *result)
 	}
 }
 
-/* found: the conflict; NULL: none. */
+/* l: the conflict (LOCKED), else what was asked for. */
 static void answer(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p, uint64_t seq,
-		   const struct csv_brl *req, const struct csv_brl *found)
+		   enum csv_err err, const struct csv_brl *l)
 {
-	struct csv_msg msg = { .type = CSV_MSG_BRL_RESULT, .err = found ? CSV_LOCKED : CSV_OK, .seq = seq };
-	const struct csv_brl *l = found ? found : req;
-	const struct csv_place *owner = found ? csv_place_by_id(sp, found->node) : p;
+	struct csv_msg msg = { .type = CSV_MSG_BRL_RESULT, .err = err, .seq = seq };
+	const struct csv_place *owner = err == CSV_LOCKED ? csv_place_by_id(sp, l->node) : p;
 	struct csv_local *c = csv_local_at(m, sp, p);
 
 	if (!c)
@@ -97,25 +100,77 @@ static void answer(struct csv_machine *m, struct csv_space *sp, const struct csv
 	csv_pending_add(m, c, &msg);
 }
 
-static void carry_out(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p, uint64_t seq,
-		      const struct csv_brl *req)
+static bool may_grant(const struct csv_machine *m, const struct csv_space *sp)
 {
-	struct csv_brl found;
-	bool ok = csv_brl_set(sp->brl, req, &found);
+	return m->quorate && !csv_space_frozen(sp);
+}
 
-	answer(m, sp, p, seq, req, ok ? NULL : &found);
+/* WAIT: not now, and nothing has changed.  *about: what the answer is about. */
+static enum csv_err carry_out(struct csv_space *sp, enum csv_brl_how how, const struct csv_brl *req,
+			      struct csv_brl *about)
+{
+	*about = *req;
+	if (how == CSV_BRL_HOW_TEST)
+		return csv_brl_test(sp->brl, req, about) ? CSV_LOCKED : CSV_OK;
+	if (csv_brl_set(sp->brl, req, about))
+		return CSV_OK;
+	if (how == CSV_BRL_HOW_SET)
+		return CSV_LOCKED;
+	if (how == CSV_BRL_HOW_WAIT_PROCESS && csv_brl_deadlock(sp->brl, &sp->brl_queue, req))
+		return CSV_DEADLK;
+	return CSV_WAIT;
+}
+
+/* An unlock, or a lock that may have replaced a stronger one. */
+static bool gives_way(enum csv_err err, const struct csv_brl *req)
+{
+	return err == CSV_OK && req->type != F_WRLCK;
+}
+
+/* One that waits is tried (again).  True: something was given up by it, and others may go on. */
+static bool try_waiting(struct csv_machine *m, struct csv_space *sp, struct csv_brl_wait *w)
+{
+	struct csv_place *p = csv_place_by_id(sp, w->place);
+	struct csv_brl req = w->w.brl, about;
+	enum csv_err err;
+
+	CSV_ASSERT(p);
+	csv_brl_wait_tried(w, true);
+	err = carry_out(sp, w->how, &req, &about);
+	if (err == CSV_WAIT)
+		return false;
+	answer(m, sp, p, w->seq, err, &about);
+	csv_brl_wait_free(sp, w);
+	return gives_way(err, &req);
+}
+
+/* Some of this range was given up. */
+static void wake(struct csv_machine *m, struct csv_space *sp, const struct csv_brl *given_up)
+{
+	struct csv_brl range = *given_up;
+	struct csv_brl_waiter *w, *next;
+	bool again = may_grant(m, sp);
+
+	while (again) {
+		again = false;
+		for (w = csv_brl_waits_next(&sp->brl_queue, &range, NULL); w; w = next) {
+			next = csv_brl_waits_next(&sp->brl_queue, &range, w);
+			again |= try_waiting(m, sp, csv_list_entry(w, struct csv_brl_wait, w));
+		}
+		range.start = 0; /* what was given up thereby may lie anywhere in the file */
+		range.end = UINT64_MAX;
+	}
 }
 
 static bool has_to_wait(const struct csv_machine *m, const struct csv_space *sp, const struct csv_brl *req)
 {
-	struct csv_list *pos;
+	const struct csv_brl_waiter *w = NULL;
 
-	if (req->type != F_UNLCK && (!m->quorate || csv_space_frozen(sp)))
+	if (req->type != F_UNLCK && !may_grant(m, sp))
 		return true;
-	csv_list_for_each(pos, &sp->brl_waits) {
-		const struct csv_brl *w = &csv_list_entry(pos, const struct csv_brl_wait, link)->brl;
-
-		if (w->ino == req->ino && w->gen == req->gen && w->node == req->node && w->owner == req->owner)
+	while ((w = csv_brl_waits_of(&sp->brl_queue, req->node, req->owner, w))) {
+		if (!csv_list_entry(w, const struct csv_brl_wait, w)->tried && w->brl.ino == req->ino &&
+		    w->brl.gen == req->gen)
 			return true;
 	}
 	return false;
@@ -125,45 +180,32 @@ bool csv_apply_brl(struct csv_machine *m, uint32_t sender, struct csv_space *sp,
 {
 	struct csv_place *p = csv_place_bound(sp, sender);
 	uint64_t seq = csv_get64(r);
-	bool test = csv_get8(r);
-	struct csv_brl_wait *w;
-	struct csv_brl req, found;
+	uint8_t how = csv_get8(r);
+	struct csv_brl req, about;
+	enum csv_err err;
 	bool sound = csv_brl_get(r, &req);
 
-	if (!sound || !csv_get_end(r))
+	if (!sound || !csv_get_end(r) || how >= CSV_BRL_HOWS)
 		return false;
 	if (!p || p->slot == CSV_NO_SLOT)
 		return true;
 	req.node = p->id;
-	if (test) {
-		answer(m, sp, p, seq, &req, csv_brl_test(sp->brl, &req, &found) ? &found : NULL);
+	if (how != CSV_BRL_HOW_TEST && has_to_wait(m, sp, &req)) {
+		csv_brl_wait_new(sp, p->id, seq, (enum csv_brl_how)how, &req);
 		return true;
 	}
-	if (!has_to_wait(m, sp, &req)) {
-		carry_out(m, sp, p, seq, &req);
+	err = carry_out(sp, (enum csv_brl_how)how, &req, &about);
+	if (err == CSV_WAIT) {
+		csv_brl_wait_tried(csv_brl_wait_new(sp, p->id, seq, (enum csv_brl_how)how, &req), true);
 		return true;
 	}
-	w = calloc(1, sizeof(*w));
-	CSV_ASSERT(w);
-	w->place = p->id;
-	w->seq = seq;
-	w->brl = req;
-	csv_list_push_back(&sp->brl_waits, &w->link);
+	answer(m, sp, p, seq, err, &about);
+	if (how != CSV_BRL_HOW_TEST && gives_way(err, &req))
+		wake(m, sp, &req);
 	return true;
 }
 
-static void cancel(struct csv_machine *m, struct csv_space *sp, const struct csv_place *p, struct csv_brl_wait *w)
-{
-	struct csv_msg msg = { .type = CSV_MSG_BRL_RESULT, .err = CSV_INTR, .seq = w->seq };
-	struct csv_local *c = csv_local_at(m, sp, p);
-
-	if (c)
-		csv_pending_add(m, c, &msg);
-	csv_list_del(&w->link);
-	free(w);
-}
-
-/* A signal has come for who waits for the thaw.  What has been answered stays so; an unlock is not taken back. */
+/* A signal has come for who waits.  What has been answered stays so; an unlock is not taken back. */
 bool csv_apply_brl_cancel(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_place *p = csv_place_bound(sp, sender);
@@ -175,8 +217,10 @@ bool csv_apply_brl_cancel(struct csv_machine *m, uint32_t sender, struct csv_spa
 	csv_list_for_each_safe(pos, tmp, &sp->brl_waits) {
 		struct csv_brl_wait *w = csv_list_entry(pos, struct csv_brl_wait, link);
 
-		if (p && w->place == p->id && w->seq == seq && w->brl.type != F_UNLCK)
-			cancel(m, sp, p, w);
+		if (!p || w->place != p->id || w->seq != seq || w->w.brl.type == F_UNLCK)
+			continue;
+		answer(m, sp, p, seq, CSV_INTR, &w->w.brl);
+		csv_brl_wait_free(sp, w);
 	}
 	return true;
 }
@@ -193,28 +237,28 @@ bool csv_apply_brl_drop(struct csv_machine *m, uint32_t sender, struct csv_space
 		return true;
 	csv_list_for_each_safe(pos, tmp, &sp->brl_waits) {
 		struct csv_brl_wait *w = csv_list_entry(pos, struct csv_brl_wait, link);
-		struct csv_brl none = w->brl;
+		struct csv_brl none = w->w.brl;
 
-		if (w->place != p->id || w->brl.handle != handle)
+		if (w->place != p->id || none.handle != handle)
 			continue;
 		none.type = F_UNLCK;
-		answer(m, sp, p, w->seq, &none, NULL); /* who asked is closing the file */
-		csv_list_del(&w->link);
-		free(w);
+		answer(m, sp, p, w->seq, CSV_OK, &none); /* who asked is closing the file */
+		csv_brl_wait_free(sp, w);
 	}
-	csv_brl_drop_handle(sp->brl, p->id, handle);
+	if (csv_brl_drop_handle(sp->brl, p->id, handle))
+		csv_ranges_kick(m, sp);
 	return true;
 }
 
 void csv_ranges_kick(struct csv_machine *m, struct csv_space *sp)
 {
-	while (m->quorate && !csv_space_frozen(sp) && !csv_list_empty(&sp->brl_waits)) {
-		struct csv_brl_wait *w = csv_list_entry(sp->brl_waits.next, struct csv_brl_wait, link);
-		struct csv_place *p = csv_place_by_id(sp, w->place);
+	bool again = may_grant(m, sp);
 
-		CSV_ASSERT(p);
-		carry_out(m, sp, p, w->seq, &w->brl);
-		csv_list_del(&w->link);
-		free(w);
+	while (again) {
+		struct csv_list *pos, *tmp;
+
+		again = false;
+		csv_list_for_each_safe(pos, tmp, &sp->brl_waits)
+			again |= try_waiting(m, sp, csv_list_entry(pos, struct csv_brl_wait, link));
 	}
 }

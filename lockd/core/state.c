@@ -41,12 +41,8 @@ static void space_free(struct csv_space *sp)
 {
 	while (!csv_list_empty(&sp->places))
 		csv_place_free(sp, csv_list_entry(sp->places.next, struct csv_place, link));
-	while (!csv_list_empty(&sp->brl_waits)) {
-		struct csv_brl_wait *w = csv_list_entry(sp->brl_waits.next, struct csv_brl_wait, link);
-
-		csv_list_del(&w->link);
-		free(w);
-	}
+	while (!csv_list_empty(&sp->brl_waits))
+		csv_brl_wait_free(sp, csv_list_entry(sp->brl_waits.next, struct csv_brl_wait, link));
 	CSV_ASSERT(!sp->rsbs.count);
 	csv_brl_free(sp->brl);
 	free(sp);
@@ -90,6 +86,7 @@ struct csv_space *csv_space_make(struct csv_state *s, const uint8_t *uuid, const
 	sp->rec_last = sp->verify_last = CSV_SLOTS_MAX - 1;
 	csv_list_init(&sp->places);
 	csv_list_init(&sp->brl_waits);
+	csv_brl_waits_init(&sp->brl_queue);
 	csv_omap_init(&sp->rsbs, rsb_cmp);
 	sp->brl = csv_brl_new();
 	csv_omap_insert(&s->spaces, uuid, &sp->node);
@@ -166,16 +163,35 @@ void csv_place_free(struct csv_space *sp, struct csv_place *p)
 	csv_list_for_each_safe(pos, tmp, &sp->brl_waits) {
 		struct csv_brl_wait *w = csv_list_entry(pos, struct csv_brl_wait, link);
 
-		if (w->place != p->id)
-			continue;
-		csv_list_del(&w->link);
-		free(w);
+		if (w->place == p->id)
+			csv_brl_wait_free(sp, w);
 	}
 	csv_brl_drop_node(sp->brl, p->id);
 	if (p->slot != CSV_NO_SLOT && sp->slot[p->slot].place == p)
 		sp->slot[p->slot].place = NULL;
 	csv_list_del(&p->link);
 	free(p);
+}
+
+struct csv_brl_wait *csv_brl_wait_new(struct csv_space *sp, uint32_t place, uint64_t seq, enum csv_brl_how how,
+				      const struct csv_brl *brl)
+{
+	struct csv_brl_wait *w = must_calloc(sizeof(*w));
+
+	w->place = place;
+	w->seq = seq;
+	w->how = how;
+	w->w.brl = *brl;
+	csv_list_push_back(&sp->brl_waits, &w->link);
+	csv_brl_waits_add(&sp->brl_queue, &w->w);
+	return w;
+}
+
+void csv_brl_wait_free(struct csv_space *sp, struct csv_brl_wait *w)
+{
+	csv_list_del(&w->link);
+	csv_brl_waits_del(&sp->brl_queue, &w->w);
+	free(w);
 }
 
 struct csv_rsb *csv_rsb_find(const struct csv_space *sp, struct csv_res res)

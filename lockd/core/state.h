@@ -11,6 +11,7 @@
 
 #include "csv/proto.h"
 #include "lib/brl.h"
+#include "lib/brl_wait.h"
 #include "lib/list.h"
 #include "lib/omap.h"
 #include "lockd/core/wire.h"
@@ -93,12 +94,17 @@ struct csv_rsb {
 	struct csv_list waiters; /* first come, first served */
 };
 
-/* A byte-range request that waits for the thaw. */
+/* What a byte-range request asks for: a lock or an unlock, a test, a lock for which it waits. */
+enum csv_brl_how { CSV_BRL_HOW_SET, CSV_BRL_HOW_TEST, CSV_BRL_HOW_WAIT, CSV_BRL_HOW_WAIT_PROCESS, CSV_BRL_HOWS };
+
+/* A byte-range request that waits: for the thaw, or for somebody's lock to go. */
 struct csv_brl_wait {
 	struct csv_list link;
+	struct csv_brl_waiter w;
 	uint32_t place;
 	uint64_t seq;
-	struct csv_brl brl;
+	enum csv_brl_how how;
+	bool tried; /* it waits for a lock; else nobody has looked yet whether there is one */
 };
 
 /* All about one volume. Never goes once it is known: `dead` of its slots must not be forgotten. */
@@ -121,7 +127,8 @@ struct csv_space {
 	struct csv_list places;
 	struct csv_omap rsbs;
 	struct csv_brl_table *brl; /* node: the place's id */
-	struct csv_list brl_waits;
+	struct csv_list brl_waits;	 /* by arrival */
+	struct csv_brl_waits brl_queue;	 /* the same */
 };
 
 struct csv_state {
@@ -156,6 +163,16 @@ struct csv_place *csv_place_by_id(const struct csv_space *sp, uint32_t id);
 /* Its csvfs is gone. What it holds stays; what it only asked for must not keep those behind it waiting. */
 void csv_place_unbind(struct csv_space *sp, struct csv_place *p);
 void csv_place_free(struct csv_space *sp, struct csv_place *p); /* with its locks and byte ranges */
+
+struct csv_brl_wait *csv_brl_wait_new(struct csv_space *sp, uint32_t place, uint64_t seq, enum csv_brl_how how,
+				      const struct csv_brl *brl);
+void csv_brl_wait_free(struct csv_space *sp, struct csv_brl_wait *w);
+/* Whether it waits for a lock, and so counts in the search for deadlocks. */
+static inline void csv_brl_wait_tried(struct csv_brl_wait *w, bool tried)
+{
+	w->tried = tried;
+	w->w.process = tried && w->how == CSV_BRL_HOW_WAIT_PROCESS;
+}
 
 struct csv_rsb *csv_rsb_find(const struct csv_space *sp, struct csv_res res);
 struct csv_rsb *csv_rsb_make(struct csv_space *sp, struct csv_res res);

@@ -92,7 +92,9 @@ static void write_ranges(struct csv_wbuf *w, const struct csv_space *sp)
 		csv_put8(w, 1);
 		csv_put32(w, b->place);
 		csv_put64(w, b->seq);
-		csv_brl_put(w, &b->brl);
+		csv_put8(w, (uint8_t)b->how);
+		csv_put8(w, b->tried);
+		csv_brl_put(w, &b->w.brl);
 	}
 	csv_put8(w, 0);
 }
@@ -270,14 +272,14 @@ static bool read_ranges(struct csv_rbuf *r, struct csv_space *sp)
 			return false;
 	}
 	while (csv_get8(r)) {
-		struct csv_brl_wait *b = calloc(1, sizeof(*b));
+		uint32_t place = csv_get32(r);
+		uint64_t seq = csv_get64(r);
+		uint8_t how = csv_get8(r);
+		bool tried = csv_get8(r);
 
-		CSV_ASSERT(b);
-		csv_list_push_back(&sp->brl_waits, &b->link);
-		b->place = csv_get32(r);
-		b->seq = csv_get64(r);
-		if (!csv_brl_get(r, &b->brl) || !csv_place_by_id(sp, b->place))
+		if (!csv_brl_get(r, &l) || how >= CSV_BRL_HOWS || !csv_place_by_id(sp, place))
 			return false;
+		csv_brl_wait_tried(csv_brl_wait_new(sp, place, seq, (enum csv_brl_how)how, &l), tried);
 	}
 	return !r->bad;
 }

@@ -443,9 +443,16 @@ static void work_range(struct sim *s, unsigned n)
 {
 	struct sim_range *r = &s->node[n].fs.range;
 	struct csv_msg msg = { .type = CSV_MSG_BRL_SET };
+	bool upgrade = r->held && !r->write && sim_chance(s, 40);
 
-	if (r->asked)
+	if (r->asked) {
+		msg = (struct csv_msg){ .type = CSV_MSG_BRL_CANCEL, .seq = r->seq };
+		if (r->wait == CSV_BRL_WAIT && !r->cancelled && sim_chance(s, 10)) {
+			r->cancelled = true;
+			sim_fs_tell(s, n, &msg);
+		}
 		return;
+	}
 	msg.brl.ino = 7;
 	msg.brl.handle = 1;
 	msg.brl.owner = n;
@@ -457,10 +464,15 @@ static void work_range(struct sim *s, unsigned n)
 		sim_fs_tell(s, n, &msg);
 		return;
 	}
-	r->write = sim_chance(s, 50);
-	msg.brl.type = r->held ? F_UNLCK : r->write ? F_WRLCK : F_RDLCK;
-	if (r->held)
+	msg.brl.type = upgrade ? F_WRLCK : r->held ? F_UNLCK : sim_chance(s, 50) ? F_WRLCK : F_RDLCK;
+	/* Of two that have read and want to write one must be told, or both would wait for ever. */
+	msg.brl.wait = upgrade			 ? (sim_chance(s, 50) ? CSV_BRL_WAIT_PROCESS : CSV_BRL_NOWAIT)
+		       : msg.brl.type == F_UNLCK ? CSV_BRL_NOWAIT
+						 : (uint32_t)sim_rand(s, CSV_BRL_WAIT_PROCESS + 1);
+	r->wait = msg.brl.wait;
+	if (!upgrade)
 		r->held = false;
+	r->cancelled = false;
 	r->asked = true;
 	r->since = s->now;
 	sim_fs_tell(s, n, &msg);
@@ -649,7 +661,14 @@ static void on_brl(struct sim *s, unsigned n, const struct csv_msg *msg)
 	if (!r->asked || msg->seq != r->seq)
 		return;
 	r->asked = false;
-	r->held = msg->err == CSV_OK && msg->brl.type != F_UNLCK;
+	if (msg->err == CSV_DEADLK && (!r->held || r->wait != CSV_BRL_WAIT_PROCESS))
+		sim_fail(s, "node %u is told of a deadlock, but nobody waits for it", n + 1);
+	if (msg->err == CSV_LOCKED && r->wait)
+		sim_fail(s, "node %u waits for a byte range and is refused", n + 1);
+	if (msg->err != CSV_OK)
+		return;
+	r->held = msg->brl.type != F_UNLCK;
+	r->write = msg->brl.type == F_WRLCK;
 	if (r->held)
 		sim_check_range(s, n);
 }

@@ -132,9 +132,10 @@ struct sim_job { /* an order of csvlockd */
 };
 
 struct sim_range {
-	bool held, asked;
+	bool held, asked, cancelled;
 	uint64_t seq, since;
-	bool write;
+	bool write;    /* held: so */
+	uint32_t wait; /* asked: enum csv_brl_waiting */
 };
 
 struct sim_fs {
