@@ -277,9 +277,13 @@ static struct brl_lock *first_own(const struct csv_brl_table *t, const struct cs
 	return l && l->l.start <= req->end ? l : NULL;
 }
 
-bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req)
+bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found)
 {
-	return first_own(t, req) != NULL;
+	const struct brl_lock *l = first_own(t, req);
+
+	if (l && found)
+		*found = l->l;
+	return l != NULL;
 }
 
 /* Takes the range of req out of the owner's locks: what overlaps shrinks, splits or goes. */

@@ -48,8 +48,9 @@ bool csv_brl_each_conflict(const struct csv_brl_table *t, const struct csv_brl *
 bool csv_brl_drop_handle(struct csv_brl_table *t, uint32_t node, uint64_t handle);
 void csv_brl_drop_node(struct csv_brl_table *t, uint32_t node);
 
-/* Whether req's owner has any of its range locked; whether a handle, an owner (in any file) has a lock. */
-bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req);
+/* Whether req's owner has any of its range locked (the first such lock in *found, may be NULL); a handle or an owner
+ * anything in any file. */
+bool csv_brl_has(const struct csv_brl_table *t, const struct csv_brl *req, struct csv_brl *found);
 bool csv_brl_has_handle(const struct csv_brl_table *t, uint32_t node, uint64_t handle);
 bool csv_brl_has_owner(const struct csv_brl_table *t, uint32_t node, uint64_t owner);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 
+#include "fs/fuse/caller.h"
 #include "fs/fuse/ops.h"
 #include "fs/lock/brl.h"
 
@@ -165,6 +166,7 @@ void op_setlk(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi, struct
 	if (!q)
 		return;
 	q->range.wait = sleep && lock->l_type != F_UNLCK;
+	q->range.process = q->range.wait && csv_caller_is_process(fuse_req_ctx(req)->pid);
 	start(q);
 }
 

@@ -1,44 +1,50 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fs/lock/brl.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/log.h"
 
-#define RETRY_MS 100
-
 enum req_state {
 	REQ_IDLE,
-	REQ_ASKED,   /* csvlockd has been asked; while frozen: is to be asked */
-	REQ_WAITING, /* for a lock to go away */
+	REQ_ASKED,   /* csvlockd has been asked, and has it wait where it must; while frozen: is to be asked */
+	REQ_WAITING, /* in the line of a table that is decided here */
 	REQ_DONE,    /* done() is on its way */
+};
+
+/* Locks, and who waits for them here. */
+struct decided {
+	struct csv_brl_table *table;
+	struct csv_brl_waits waits;
 };
 
 struct csv_ranges {
 	struct csv_ranges_cfg cfg;
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;
-	pthread_t retry;
-	struct csv_brl_table *table;
+	struct decided all;	  /* but what is apart; where csvlockd decides nobody waits here */
 	struct csv_list apart;	  /* of struct apart */
 	struct csv_list reqs;	  /* ASKED and WAITING */
 	struct csv_list finished; /* done() to be called when the mutex is free */
 	uint64_t seq;
-	bool stop, out;
+	bool out;
 	bool frozen; /* csvlockd is lost, or is told what stands: nothing is asked */
 };
 
-/* A handle set apart, and its locks: nobody else's business, so each has a table of its own. */
+/* A handle set apart, and its locks: nobody else's business. */
 struct apart {
 	struct csv_list link;
 	uint64_t handle;
-	struct csv_brl_table *table;
+	struct decided own;
 };
+
+static void decided_init(struct decided *d)
+{
+	d->table = csv_brl_new();
+	csv_brl_waits_init(&d->waits);
+}
 
 static struct apart *apart_of(struct csv_ranges *r, uint64_t handle)
 {
@@ -56,19 +62,26 @@ static struct apart *apart_of(struct csv_ranges *r, uint64_t handle)
 static void apart_free(struct apart *a)
 {
 	csv_list_del(&a->link);
-	csv_brl_free(a->table);
+	csv_brl_free(a->own.table);
 	free(a);
 }
 
-static struct csv_brl_table *table_of(struct csv_ranges *r, uint64_t handle)
+static struct decided *decided_of(struct csv_ranges *r, uint64_t handle)
 {
-	const struct apart *a = apart_of(r, handle);
+	struct apart *a = apart_of(r, handle);
 
-	return a ? a->table : r->table;
+	return a ? &a->own : &r->all;
+}
+
+static void leave_line(struct csv_ranges *r, struct csv_range_req *req)
+{
+	if (req->state == REQ_WAITING)
+		csv_brl_waits_del(&decided_of(r, req->want.handle)->waits, &req->waiter);
 }
 
 static void finish(struct csv_ranges *r, struct csv_range_req *req, enum csv_err err)
 {
+	leave_line(r, req);
 	csv_list_del(&req->link);
 	req->waited = req->state != REQ_IDLE;
 	req->state = REQ_DONE;
@@ -129,55 +142,161 @@ static void ask(struct csv_ranges *r, struct csv_range_req *req)
 	if (r->frozen)
 		return;
 	to_msg(&req->want, req->test ? CSV_MSG_BRL_TEST : CSV_MSG_BRL_SET, req->seq, &msg);
+	if (!req->test && req->wait)
+		msg.brl.wait = req->process ? CSV_BRL_WAIT_PROCESS : CSV_BRL_WAIT;
 	r->cfg.send(r->cfg.arg, &msg);
 }
 
-static void wait_or_refuse(struct csv_ranges *r, struct csv_range_req *req)
+/* Sends what needs no answer. */
+static void tell(struct csv_ranges *r, const struct csv_brl *b, enum csv_msg_type type)
 {
-	if (req->test || !req->wait) {
-		finish(r, req, req->err ? (enum csv_err)req->err : CSV_LOCKED);
+	struct csv_msg msg;
+
+	if (!r->cfg.send || r->out)
 		return;
-	}
-	req->state = REQ_WAITING;
-	if (r->cfg.send)
-		pthread_cond_signal(&r->wake);
+	to_msg(b, type, ++r->seq, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
 }
 
-static void attempt(struct csv_ranges *r, struct csv_range_req *req);
+/* ---- decided here ----------------------------------------------------------------- */
 
-/* A lock has gone away: those who wait for ranges of the file try again, in the order in which they came. */
-static void retry_file(struct csv_ranges *r, uint64_t ino)
+/* False: it waits.  No lock of somebody else stands in the way of an unlock. */
+static bool decide(struct csv_ranges *r, struct decided *d, struct csv_range_req *req)
 {
-	struct csv_list *pos, *tmp;
-
-	csv_list_for_each_safe(pos, tmp, &r->reqs) {
-		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
-
-		if (req->state == REQ_WAITING && (!ino || req->want.ino == ino))
-			attempt(r, req);
+	req->brl = req->want;
+	if (req->test ? !csv_brl_test(d->table, &req->want, &req->brl) : csv_brl_set(d->table, &req->want, &req->brl)) {
+		finish(r, req, CSV_OK);
+		return true;
 	}
+	if (req->test || !req->wait) {
+		finish(r, req, CSV_LOCKED);
+		return true;
+	}
+	if (req->process && csv_brl_deadlock(d->table, &d->waits, &req->want)) {
+		finish(r, req, CSV_DEADLK);
+		return true;
+	}
+	return false;
+}
+
+/* It was an unlock, or a lock that may have replaced a stronger one of its owner. */
+static bool gave_way(const struct csv_range_req *req)
+{
+	return !req->test && req->err == CSV_OK && req->want.type != F_WRLCK;
+}
+
+/* Some of this range was given up: those whom it may have let wait are tried in the order in which they came. */
+static void wake(struct csv_ranges *r, struct decided *d, const struct csv_brl *given_up)
+{
+	struct csv_brl range = *given_up;
+	struct csv_brl_waiter *w, *next;
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (w = csv_brl_waits_next(&d->waits, &range, NULL); w; w = next) {
+			struct csv_range_req *req = csv_list_entry(w, struct csv_range_req, waiter);
+
+			next = csv_brl_waits_next(&d->waits, &range, w);
+			again |= decide(r, d, req) && gave_way(req);
+		}
+		range.start = 0;
+		range.end = UINT64_MAX;
+	}
+}
+
+static void decide_or_wait(struct csv_ranges *r, struct decided *d, struct csv_range_req *req)
+{
+	if (!decide(r, d, req)) {
+		req->state = REQ_WAITING;
+		req->waiter.brl = req->want;
+		req->waiter.process = req->process;
+		csv_brl_waits_add(&d->waits, &req->waiter);
+	} else if (gave_way(req)) {
+		wake(r, d, &req->want);
+	}
+}
+
+/* All locks of a handle have gone: of which file, nobody knows any more. */
+static void wake_all(struct csv_ranges *r, struct decided *d)
+{
+	bool again = true;
+
+	while (again) {
+		struct csv_list *pos, *tmp;
+
+		again = false;
+		csv_list_for_each_safe(pos, tmp, &r->reqs) {
+			struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+			if (req->state == REQ_WAITING && decided_of(r, req->want.handle) == d)
+				again |= decide(r, d, req) && gave_way(req);
+		}
+	}
+}
+
+/* ---- decided by csvlockd ------------------------------------------------------------ */
+
+/* Whether csvlockd may have a lock of this owner, or of this handle, that is not in the table yet. */
+static bool asked_for(const struct csv_ranges *r, const struct csv_brl *b, bool by_handle)
+{
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &r->reqs) {
+		const struct csv_range_req *o = csv_list_entry(pos, const struct csv_range_req, link);
+
+		if (o->state == REQ_ASKED && !o->test &&
+		    (by_handle ? o->want.handle == b->handle
+			       : o->want.owner == b->owner && o->want.ino == b->ino && o->want.gen == b->gen))
+			return true;
+	}
+	return false;
 }
 
 /*
- * One try.  A conflict within this node needs no message.  Unlocking cannot fail, so the table forgets at once, and a
- * lock replaced by a weaker one may let others in: both try the waiters again.
+ * flock(2): who has a shared lock and waits for the exclusive one gives up the shared one first.  Two that did so with
+ * theirs in hand would wait for each other for ever.
  */
+static void give_up_shared(struct csv_ranges *r, struct decided *d, const struct csv_range_req *req)
+{
+	struct csv_brl has, none = req->want;
+
+	if (!req->wait || !req->want.flock || req->want.type != F_WRLCK || !csv_brl_has(d->table, &req->want, &has) ||
+	    has.type != F_RDLCK)
+		return;
+	none.type = F_UNLCK;
+	csv_brl_set(d->table, &none, NULL);
+	if (d == &r->all)
+		tell(r, &none, CSV_MSG_BRL_SET);
+	wake(r, d, &none);
+}
+
+/*
+ * A conflict within this node needs no message, if nobody is to wait: csvlockd has the lines of all.  Neither has to be
+ * told what unlocks nothing: every close of a file unlocks all of it.
+ */
+static void ask_if_needed(struct csv_ranges *r, struct csv_range_req *req)
+{
+	req->brl = req->want;
+	if ((req->test || !req->wait) && csv_brl_test(r->all.table, &req->want, &req->brl))
+		finish(r, req, CSV_LOCKED);
+	else if (!req->test && req->want.type == F_UNLCK && !csv_brl_has(r->all.table, &req->want, NULL) &&
+		 !asked_for(r, &req->want, false))
+		finish(r, req, CSV_OK);
+	else
+		ask(r, req);
+}
+
 static void attempt(struct csv_ranges *r, struct csv_range_req *req)
 {
-	struct csv_brl_table *t = table_of(r, req->want.handle);
+	struct decided *d = decided_of(r, req->want.handle);
 
-	req->brl = req->want;
-	if (req->want.type != F_UNLCK && csv_brl_test(t, &req->want, &req->brl)) {
-		wait_or_refuse(r, req);
-		return;
-	}
-	if (r->cfg.send && t == r->table) {
-		ask(r, req);
-		return;
-	}
 	if (!req->test)
-		csv_brl_set(t, &req->want, NULL);
-	finish(r, req, CSV_OK);
+		give_up_shared(r, d, req);
+	if (r->cfg.send && d == &r->all)
+		ask_if_needed(r, req);
+	else
+		decide_or_wait(r, d, req);
 }
 
 /* Out: what is not there cannot be had.  An unlock succeeds: who gets an error may think that it still has the lock. */
@@ -186,7 +305,7 @@ static void refuse(struct csv_ranges *r, struct csv_range_req *req)
 	bool unlock = !req->test && req->want.type == F_UNLCK;
 
 	if (unlock)
-		csv_brl_set(table_of(r, req->want.handle), &req->want, NULL);
+		csv_brl_set(decided_of(r, req->want.handle)->table, &req->want, NULL);
 	finish(r, req, unlock ? CSV_OK : CSV_WITHDRAWN);
 }
 
@@ -206,8 +325,6 @@ static void start(struct csv_ranges *r, struct csv_range_req *req, bool test)
 		refuse(r, req);
 	else
 		attempt(r, req);
-	if (!test && req->want.type != F_WRLCK)
-		retry_file(r, req->want.ino);
 	ranges_unlock(r);
 }
 
@@ -235,26 +352,26 @@ void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
 		finish(r, req, CSV_INTR);
 	req->cancelled = true;
 	end_if_unheard(r, req);
-	if (req->state == REQ_ASKED && req->wait) {
-		req->wait = false; /* csvlockd's answer decides: OK, or INTR */
-		req->err = CSV_INTR;
-	}
-	/* It may take until the thaw of the volume. */
+	/* Its answer decides: OK, or INTR. */
 	if (req->state == REQ_ASKED && req->want.type != F_UNLCK)
 		r->cfg.send(r->cfg.arg, &(struct csv_msg){ .type = CSV_MSG_BRL_CANCEL, .seq = req->seq });
 	ranges_unlock(r);
 }
 
-/* csvlockd forgets all locks of the handle. */
 static void tell_drop(struct csv_ranges *r, uint64_t handle)
 {
 	struct csv_brl b = { .node = r->cfg.nodeid, .handle = handle };
-	struct csv_msg msg;
 
-	if (!r->cfg.send || r->out)
-		return;
-	to_msg(&b, CSV_MSG_BRL_DROP, ++r->seq, &msg);
-	r->cfg.send(r->cfg.arg, &msg);
+	tell(r, &b, CSV_MSG_BRL_DROP);
+}
+
+/* What csvlockd may have of the handle, or has waiting, goes. */
+static void drop_at_lockd(struct csv_ranges *r, uint64_t handle)
+{
+	struct csv_brl of = { .handle = handle };
+
+	if (csv_brl_has_handle(r->all.table, r->cfg.nodeid, handle) || asked_for(r, &of, true))
+		tell_drop(r, handle);
 }
 
 void csv_range_drop(struct csv_ranges *r, uint64_t handle)
@@ -263,21 +380,23 @@ void csv_range_drop(struct csv_ranges *r, uint64_t handle)
 	struct apart *a;
 
 	pthread_mutex_lock(&r->mutex);
+	a = apart_of(r, handle);
+	if (!a)
+		drop_at_lockd(r, handle);
 	csv_list_for_each_safe(pos, tmp, &r->reqs) {
 		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
 
-		if (req->want.handle == handle && req->state == REQ_WAITING)
+		if (req->want.handle != handle || req->test)
+			continue;
+		if (req->wait)
 			finish(r, req, CSV_INTR);
-		else if (req->want.handle == handle && !req->test)
+		else
 			req->want.type = F_UNLCK; /* whatever the answer will be, it has nothing */
 	}
-	csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
-	a = apart_of(r, handle);
 	if (a)
 		apart_free(a);
-	else
-		tell_drop(r, handle);
-	retry_file(r, 0);
+	else if (csv_brl_drop_handle(r->all.table, r->cfg.nodeid, handle))
+		wake_all(r, &r->all);
 	ranges_unlock(r);
 }
 
@@ -293,44 +412,77 @@ struct moving {
 static void move_one(void *arg, const struct csv_brl *b)
 {
 	const struct moving *mv = arg;
-	struct csv_msg msg;
 
-	if (b->handle != mv->handle || !csv_brl_set(mv->to, b, NULL) || !mv->tell || !mv->r->cfg.send)
-		return;
-	to_msg(b, CSV_MSG_BRL_SET, ++mv->r->seq, &msg); /* nobody waits for the answer */
-	mv->r->cfg.send(mv->r->cfg.arg, &msg);
+	if (b->handle == mv->handle && csv_brl_set(mv->to, b, NULL) && mv->tell)
+		tell(mv->r, b, CSV_MSG_BRL_SET);
+}
+
+/* Takes out all requests of a handle: somebody else is about to decide them.  Late answers find nobody. */
+static void take_out(struct csv_ranges *r, uint64_t handle, struct csv_list *out)
+{
+	struct csv_list *pos, *tmp;
+
+	csv_list_init(out);
+	csv_list_for_each_safe(pos, tmp, &r->reqs) {
+		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
+
+		if (req->want.handle != handle)
+			continue;
+		leave_line(r, req);
+		req->state = REQ_ASKED;
+		csv_list_del(&req->link);
+		csv_list_push_back(out, &req->link);
+	}
+}
+
+static void attempt_again(struct csv_ranges *r, struct csv_list *taken)
+{
+	while (!csv_list_empty(taken)) {
+		struct csv_range_req *req = csv_list_entry(taken->next, struct csv_range_req, link);
+
+		csv_list_del(&req->link);
+		csv_list_push_back(&r->reqs, &req->link);
+		attempt(r, req);
+	}
 }
 
 void csv_range_set_apart(struct csv_ranges *r, uint64_t handle)
 {
 	struct moving mv = { r, handle, NULL, false };
+	struct csv_list taken;
 	struct apart *a;
 
 	pthread_mutex_lock(&r->mutex);
 	if (!apart_of(r, handle)) {
+		take_out(r, handle, &taken);
 		a = calloc(1, sizeof(*a));
 		CSV_ASSERT(a);
 		a->handle = handle;
-		a->table = mv.to = csv_brl_new();
+		decided_init(&a->own);
+		mv.to = a->own.table;
 		csv_list_push_back(&r->apart, &a->link);
-		csv_brl_walk(r->table, move_one, &mv);
-		csv_brl_drop_handle(r->table, r->cfg.nodeid, handle);
+		csv_brl_walk(r->all.table, move_one, &mv);
+		csv_brl_drop_handle(r->all.table, r->cfg.nodeid, handle);
 		tell_drop(r, handle);
-		retry_file(r, 0);
+		attempt_again(r, &taken);
+		wake_all(r, &r->all);
 	}
 	ranges_unlock(r);
 }
 
 void csv_range_rejoin(struct csv_ranges *r, uint64_t handle)
 {
-	struct moving mv = { r, handle, r->table, true };
+	struct moving mv = { r, handle, r->all.table, true };
+	struct csv_list taken;
 	struct apart *a;
 
 	pthread_mutex_lock(&r->mutex);
 	a = apart_of(r, handle);
 	if (a) {
-		csv_brl_walk(a->table, move_one, &mv);
+		take_out(r, handle, &taken);
+		csv_brl_walk(a->own.table, move_one, &mv);
 		apart_free(a);
+		attempt_again(r, &taken);
 	}
 	ranges_unlock(r);
 }
@@ -362,17 +514,12 @@ void csv_ranges_result(struct csv_ranges *r, const struct csv_msg *msg)
 
 	pthread_mutex_lock(&r->mutex);
 	req = asked_by_seq(r, msg->seq);
-	if (req && msg->err == CSV_LOCKED) {
+	if (req && !msg->err && !req->test)
+		csv_brl_set(r->all.table, &req->want, NULL);
+	if (req && msg->err == CSV_LOCKED)
 		from_msg(&msg->brl, &req->brl);
-		wait_or_refuse(r, req);
-	} else if (req) {
-		if (!msg->err && !req->test) {
-			csv_brl_set(table_of(r, req->want.handle), &req->want, NULL);
-			if (req->want.type != F_WRLCK)
-				retry_file(r, req->want.ino);
-		}
+	if (req)
 		finish(r, req, msg->err < CSV_ERR_COUNT ? (enum csv_err)msg->err : CSV_PROTO);
-	}
 	ranges_unlock(r);
 }
 
@@ -401,7 +548,7 @@ void csv_ranges_freeze(struct csv_ranges *r)
 void csv_ranges_declare(struct csv_ranges *r)
 {
 	pthread_mutex_lock(&r->mutex);
-	csv_brl_walk(r->table, tell_one, r);
+	csv_brl_walk(r->all.table, tell_one, r);
 	ranges_unlock(r);
 }
 
@@ -414,11 +561,7 @@ void csv_ranges_thaw(struct csv_ranges *r)
 	csv_list_for_each_safe(pos, tmp, &r->reqs) {
 		struct csv_range_req *req = csv_list_entry(pos, struct csv_range_req, link);
 
-		if (req->state != REQ_ASKED)
-			continue;
-		if (apart_of(r, req->want.handle))
-			attempt(r, req); /* set apart meanwhile: it is csvlockd's business no more */
-		else
+		if (req->state == REQ_ASKED)
 			ask(r, req);
 	}
 	ranges_unlock(r);
@@ -433,59 +576,18 @@ void csv_ranges_out(struct csv_ranges *r)
 	ranges_unlock(r);
 }
 
-/* csvlockd does not say when a lock goes away elsewhere: requests that wait for that ask again. */
-static void *retry_thread(void *arg)
-{
-	struct csv_ranges *r = arg;
-
-	pthread_mutex_lock(&r->mutex);
-	while (!r->stop) {
-		struct csv_list *pos;
-		bool waiting = false;
-		struct timespec ts;
-
-		csv_list_for_each(pos, &r->reqs)
-			waiting |= csv_list_entry(pos, struct csv_range_req, link)->state == REQ_WAITING;
-		if (!waiting || !r->cfg.send) {
-			pthread_cond_wait(&r->wake, &r->mutex);
-			continue;
-		}
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_nsec += RETRY_MS * 1000000l;
-		ts.tv_sec += ts.tv_nsec / 1000000000l;
-		ts.tv_nsec %= 1000000000l;
-		if (pthread_cond_timedwait(&r->wake, &r->mutex, &ts) != ETIMEDOUT || r->stop)
-			continue;
-		retry_file(r, 0);
-		ranges_unlock(r);
-		pthread_mutex_lock(&r->mutex);
-	}
-	pthread_mutex_unlock(&r->mutex);
-	return NULL;
-}
-
 enum csv_err csv_ranges_new(const struct csv_ranges_cfg *cfg, struct csv_ranges **out)
 {
 	struct csv_ranges *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 
 	if (!r)
 		return CSV_NOMEM;
 	r->cfg = *cfg;
 	pthread_mutex_init(&r->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->wake, &attr);
-	pthread_condattr_destroy(&attr);
 	csv_list_init(&r->apart);
 	csv_list_init(&r->reqs);
 	csv_list_init(&r->finished);
-	r->table = csv_brl_new();
-	if (pthread_create(&r->retry, NULL, retry_thread, r)) {
-		csv_brl_free(r->table);
-		free(r);
-		return CSV_NOMEM;
-	}
+	decided_init(&r->all);
 	*out = r;
 	return CSV_OK;
 }
@@ -494,15 +596,9 @@ void csv_ranges_free(struct csv_ranges *r)
 {
 	if (!r)
 		return;
-	pthread_mutex_lock(&r->mutex);
-	r->stop = true;
-	pthread_cond_signal(&r->wake);
-	pthread_mutex_unlock(&r->mutex);
-	pthread_join(r->retry, NULL);
 	while (!csv_list_empty(&r->apart))
 		apart_free(csv_list_entry(r->apart.next, struct apart, link));
-	csv_brl_free(r->table);
-	pthread_cond_destroy(&r->wake);
+	csv_brl_free(r->all.table);
 	pthread_mutex_destroy(&r->mutex);
 	free(r);
 }

@@ -3,18 +3,19 @@
  * Byte-range locks (POSIX, OFD, flock) for fs/fuse, without blocking a thread.
  *
  * Every lock of this node's handles stands in a table here (lib/brl.h).  With lock=local
- * that table decides alone; else csvlockd decides, and the table is its image.  A request
- * that may wait is tried again whenever a lock goes away here, and ten times a second
- * where csvlockd decides.
+ * that table decides alone, and who waits does so in a line here (lib/brl_wait.h); else
+ * csvlockd decides, also between two processes of this node, the line is there, and the table
+ * is an image of what it has granted.
  *
  * A handle whose image a handoff has given away is set apart (H5): its locks are nobody
- * else's business until the image comes back.
+ * else's business until the image comes back.  It has a table and a line of its own.
  */
 #ifndef CSV_LOCK_BRL_H
 #define CSV_LOCK_BRL_H
 
 #include "csv/proto.h"
 #include "lib/brl.h"
+#include "lib/brl_wait.h"
 #include "lib/list.h"
 #include "lib/workq.h"
 
@@ -33,14 +34,16 @@ void csv_ranges_free(struct csv_ranges *r); /* no request is under way */
 struct csv_range_req {
 	struct csv_brl brl; /* in; node is filled in; after LOCKED or TEST: whose lock is in the way */
 	bool wait;	    /* set: wait until it can be had (F_SETLKW) */
+	bool process;	    /* and the owner is a process (not OFD, not flock): DEADLK if it would wait for itself */
 	/*
-	 * Once, from within the call or any other thread.  set: OK; LOCKED; INTR (cancelled);
+	 * Once, from within the call or any other thread.  set: OK; LOCKED; INTR (cancelled); DEADLK;
 	 * INVAL; WITHDRAWN. test: OK (nobody is in the way) or LOCKED.
 	 */
 	void (*done)(struct csv_range_req *req, enum csv_err err);
 	/* private */
 	struct csv_list link;
 	struct csv_work work;
+	struct csv_brl_waiter waiter;
 	bool waited;
 	uint64_t seq;
 	struct csv_brl want;

@@ -28,15 +28,6 @@ static enum csv_err send_msg(void *arg, const struct csv_msg *msg)
 	pthread_mutex_unlock(&sent_lock);
 	return CSV_OK;
 }
-static unsigned count_sent(void)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&sent_lock);
-	n = nsent;
-	pthread_mutex_unlock(&sent_lock);
-	return n;
-}
 
 static int setup_local(void **state)
 {
@@ -66,7 +57,7 @@ static void done(struct csv_range_req *q, enum csv_err err)
 {
 	csv_list_entry(q, struct req, q)->err = (int)err;
 }
-static void ask(struct req *x, uint64_t handle, uint32_t type, uint64_t start, uint64_t end, bool wait)
+static void prepare(struct req *x, uint64_t handle, uint32_t type, uint64_t start, uint64_t end, bool wait)
 {
 	memset(x, 0, sizeof(*x));
 	x->err = -1;
@@ -75,6 +66,23 @@ static void ask(struct req *x, uint64_t handle, uint32_t type, uint64_t start, u
 	x->q.brl = (struct csv_brl){
 		.ino = 5, .gen = 1, .handle = handle, .owner = handle, .start = start, .end = end, .type = type
 	};
+}
+static void ask(struct req *x, uint64_t handle, uint32_t type, uint64_t start, uint64_t end, bool wait)
+{
+	prepare(x, handle, type, start, end, wait);
+	csv_range_set(r, &x->q);
+}
+/* As a process with F_SETLKW. */
+static void ask_process(struct req *x, uint64_t owner, uint32_t type, uint64_t start, uint64_t end)
+{
+	prepare(x, owner, type, start, end, true);
+	x->q.process = true;
+	csv_range_set(r, &x->q);
+}
+static void ask_flock(struct req *x, uint64_t handle, uint32_t type, bool wait)
+{
+	prepare(x, handle, type, 0, UINT64_MAX, wait);
+	x->q.brl.flock = 1;
 	csv_range_set(r, &x->q);
 }
 static void answer(unsigned i, enum csv_err err)
@@ -90,13 +98,6 @@ static void answer(unsigned i, enum csv_err err)
 	msg.brl.nodeid = 2;
 	csv_ranges_result(r, &msg);
 }
-#define EVENTUALLY(cond)                                                                                               \
-	do {                                                                                                           \
-		for (int ms = 0; !(cond) && ms < 5000; ms++)                                                           \
-			usleep(1000);                                                                                  \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
 static void test_local(void **state)
 {
 	struct req a, b, c, d;
@@ -133,6 +134,102 @@ static void test_cancel_and_drop_of_waiters(void **state)
 	assert_int_equal(b.err, CSV_INVAL);
 }
 
+/* First come, first served; and a granted lock that replaces a stronger one lets in who came before it. */
+static void test_local_order(void **state)
+{
+	struct req a, b, c, d, e;
+
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	ask(&b, 2, F_WRLCK, 20, 29, false);
+	ask(&c, 3, F_WRLCK, 20, 29, true);
+	ask(&d, 4, F_RDLCK, 0, 9, true);
+	ask(&e, 1, F_RDLCK, 0, 24, true);
+	csv_range_drop(r, 2);
+	assert_int_equal(c.err, CSV_OK);
+	assert_int_equal(e.err, -1);
+	ask(&c, 3, F_UNLCK, 20, 24, false);
+	assert_int_equal(e.err, CSV_OK);
+	assert_int_equal(d.err, CSV_OK);
+}
+
+static void test_local_deadlock(void **state)
+{
+	struct req a, b, c, d;
+
+	ask(&a, 1, F_RDLCK, 0, 9, false);
+	ask(&b, 2, F_RDLCK, 0, 9, false);
+	ask_process(&c, 1, F_WRLCK, 0, 9);
+	assert_int_equal(c.err, -1);
+	ask(&d, 2, F_WRLCK, 0, 9, true); /* an open file's: nobody can tell */
+	assert_int_equal(d.err, -1);
+	csv_range_cancel(r, &d.q);
+	ask_process(&d, 2, F_WRLCK, 0, 9);
+	assert_int_equal(d.err, CSV_DEADLK);
+	csv_range_drop(r, 2);
+	assert_int_equal(c.err, CSV_OK);
+}
+
+/* Two have it shared, and both want it exclusive: the first gives up its own and waits, the second gets it. */
+static void test_flock_upgrade(void **state)
+{
+	struct req a, b, c, d;
+
+	ask_flock(&a, 1, F_RDLCK, true);
+	ask_flock(&b, 2, F_RDLCK, true);
+	ask_flock(&c, 1, F_WRLCK, false);
+	assert_int_equal(c.err, CSV_LOCKED);
+	ask_flock(&c, 2, F_WRLCK, true);
+	assert_int_equal(c.err, -1);
+	ask_flock(&d, 1, F_WRLCK, true);
+	assert_int_equal(d.err, -1);
+	assert_int_equal(c.err, CSV_OK);
+	ask_flock(&a, 2, F_UNLCK, false);
+	assert_int_equal(d.err, CSV_OK);
+	ask_flock(&d, 1, F_WRLCK, true); /* has it already */
+	assert_int_equal(d.err, CSV_OK);
+}
+
+static void test_flock_upgrade_in_a_cluster(void **state)
+{
+	struct req a;
+
+	ask_flock(&a, 1, F_RDLCK, true);
+	answer(0, CSV_OK);
+	ask_flock(&a, 1, F_WRLCK, false);
+	answer(1, CSV_LOCKED);
+	assert_int_equal(a.err, CSV_LOCKED);
+	assert_int_equal(nsent, 2);
+	ask_flock(&a, 1, F_WRLCK, true);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[2].brl.type, F_UNLCK);
+	assert_int_equal(sent[3].brl.type, F_WRLCK);
+	csv_ranges_freeze(r);
+	csv_ranges_declare(r); /* it has nothing */
+	assert_int_equal(nsent, 4);
+	csv_ranges_thaw(r);
+	assert_int_equal(nsent, 5);
+	answer(4, CSV_OK);
+	assert_int_equal(a.err, CSV_OK);
+}
+
+/* Every close unlocks everything: csvlockd hears of it only if there may be something. */
+static void test_nothing_to_unlock(void **state)
+{
+	struct req a, b;
+
+	ask(&a, 1, F_UNLCK, 0, UINT64_MAX, false);
+	assert_int_equal(a.err, CSV_OK);
+	csv_range_drop(r, 1);
+	assert_int_equal(nsent, 0);
+	ask(&b, 2, F_WRLCK, 0, 9, true);
+	ask(&a, 2, F_UNLCK, 0, 9, false); /* it may be granted by now */
+	assert_int_equal(nsent, 2);
+	csv_range_drop(r, 2);
+	assert_int_equal(b.err, CSV_INTR);
+	assert_int_equal(nsent, 3);
+	assert_int_equal(sent[2].type, CSV_MSG_BRL_DROP);
+}
+
 static void test_cluster(void **state)
 {
 	struct req a, b, t;
@@ -161,24 +258,33 @@ static void test_cluster(void **state)
 	assert_int_equal(sent[2].brl.handle, 1);
 }
 
-/* csvlockd does not say when another node's lock goes away: a waiting request asks again. */
+/* The line is csvlockd's, also where the conflict is within this node. */
 static void test_cluster_waits(void **state)
 {
-	struct req a, b;
+	struct req a, b, c;
 
-	ask(&a, 1, F_WRLCK, 0, 9, true);
-	answer(0, CSV_LOCKED);
-	assert_int_equal(a.err, -1);
-	EVENTUALLY(count_sent() == 2);
-	answer(1, CSV_OK);
-	assert_int_equal(a.err, CSV_OK);
-	ask(&b, 2, F_WRLCK, 20, 29, true);
-	csv_range_cancel(r, &b.q); /* on its way: the answer decides */
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	assert_int_equal(sent[0].brl.wait, CSV_BRL_NOWAIT);
+	answer(0, CSV_OK);
+	ask(&b, 2, F_WRLCK, 0, 9, true);
+	assert_int_equal(sent[1].brl.wait, CSV_BRL_WAIT);
+	ask_process(&c, 3, F_WRLCK, 0, 9);
+	assert_int_equal(sent[2].brl.wait, CSV_BRL_WAIT_PROCESS);
+	answer(2, CSV_DEADLK);
+	assert_int_equal(c.err, CSV_DEADLK);
+	ask(&a, 1, F_UNLCK, 0, 9, false);
+	answer(3, CSV_OK);
 	assert_int_equal(b.err, -1);
-	assert_int_equal(sent[3].type, CSV_MSG_BRL_CANCEL);
-	assert_int_equal(sent[3].seq, sent[2].seq);
-	answer(2, CSV_LOCKED);
-	assert_int_equal(b.err, CSV_INTR);
+	answer(1, CSV_OK);
+	assert_int_equal(b.err, CSV_OK);
+	ask(&c, 3, F_WRLCK, 0, 9, true);
+	csv_range_cancel(r, &c.q); /* the answer decides */
+	assert_int_equal(c.err, -1);
+	assert_int_equal(sent[5].type, CSV_MSG_BRL_CANCEL);
+	assert_int_equal(sent[5].seq, sent[4].seq);
+	answer(4, CSV_INTR);
+	assert_int_equal(c.err, CSV_INTR);
+	assert_int_equal(nsent, 6);
 }
 
 /* A new csvlockd is told what stands; what was asked is no lock, and is asked again once it knows the mount. */
@@ -207,20 +313,26 @@ static void test_declare(void **state)
 	assert_int_equal(c.err, CSV_OK);
 }
 
-/* Who waits for another node's lock asks no csvlockd that is not there, or that is just being told what stands. */
-static void test_no_retry_while_frozen(void **state)
+/* Who waits is asked for again at a new csvlockd, in the old order; what the old one answered finds nobody. */
+static void test_waits_asked_again(void **state)
 {
-	struct req a;
+	struct req a, b;
 
 	ask(&a, 1, F_WRLCK, 0, 9, true);
-	answer(0, CSV_LOCKED);
+	ask_process(&b, 2, F_WRLCK, 0, 9);
 	csv_ranges_freeze(r);
-	usleep(350000); /* three times the pause between two tries */
-	assert_int_equal(count_sent(), 1);
+	assert_int_equal(nsent, 2);
 	csv_ranges_thaw(r);
-	EVENTUALLY(count_sent() == 2);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[2].brl.handle, 1);
+	assert_int_equal(sent[3].brl.wait, CSV_BRL_WAIT_PROCESS);
 	answer(1, CSV_OK);
+	assert_int_equal(b.err, -1);
+	answer(2, CSV_OK);
 	assert_int_equal(a.err, CSV_OK);
+	csv_range_drop(r, 1);
+	answer(3, CSV_OK);
+	assert_int_equal(b.err, CSV_OK);
 }
 
 /* A signal ends a request that nobody can answer, whether it came before csvlockd was lost or after. */
@@ -228,8 +340,10 @@ static void test_cancel_while_frozen(void **state)
 {
 	struct req a, b, u;
 
+	ask(&u, 3, F_WRLCK, 50, 59, false);
+	answer(0, CSV_OK);
 	ask(&a, 1, F_WRLCK, 0, 9, true);
-	csv_range_cancel(r, &a.q); /* the second record */
+	csv_range_cancel(r, &a.q); /* the third record */
 	ask(&b, 2, F_WRLCK, 20, 29, false);
 	ask(&u, 3, F_UNLCK, 0, UINT64_MAX, false);
 	assert_int_equal(a.err, -1);
@@ -240,8 +354,8 @@ static void test_cancel_while_frozen(void **state)
 	csv_range_cancel(r, &u.q); /* an unlock must not get lost */
 	assert_int_equal(u.err, -1);
 	csv_ranges_thaw(r);
-	assert_int_equal(nsent, 5);
-	answer(4, CSV_OK);
+	assert_int_equal(nsent, 6);
+	answer(5, CSV_OK);
 	assert_int_equal(u.err, CSV_OK);
 }
 
@@ -276,29 +390,56 @@ static void test_apart(void **state)
 	ask(&b, 2, F_RDLCK, 30, 39, false); /* another handle of the file */
 	answer(1, CSV_OK);
 	ask(&c, 1, F_WRLCK, 20, 29, false); /* still on its way when the image goes */
-	ask(&d, 1, F_WRLCK, 30, 39, true);  /* waits */
-	assert_int_equal(nsent, 3);
-	csv_range_set_apart(r, 1);
+	ask(&d, 1, F_WRLCK, 30, 39, true);  /* waits for the other handle */
 	assert_int_equal(nsent, 4);
-	assert_int_equal(sent[3].type, CSV_MSG_BRL_DROP);
-	assert_int_equal(sent[3].brl.handle, 1);
-	assert_int_equal(d.err, CSV_OK);
-	answer(2, CSV_OK);
+	csv_range_set_apart(r, 1);
+	assert_int_equal(nsent, 5);
+	assert_int_equal(sent[4].type, CSV_MSG_BRL_DROP);
+	assert_int_equal(sent[4].brl.handle, 1);
 	assert_int_equal(c.err, CSV_OK);
+	assert_int_equal(d.err, CSV_OK);
+	answer(2, CSV_LOCKED); /* too late, and nobody's business */
 	ask(&a, 1, F_UNLCK, 0, 4, false);
 	assert_int_equal(a.err, CSV_OK);
 	ask(&a, 1, F_WRLCK, 40, 49, false);
 	assert_int_equal(a.err, CSV_OK);
-	assert_int_equal(nsent, 4);
+	assert_int_equal(nsent, 5);
 	csv_ranges_freeze(r);
 	csv_ranges_declare(r); /* a new csvlockd hears of the other handle alone */
-	assert_int_equal(nsent, 5);
-	assert_int_equal(sent[4].brl.handle, 2);
+	assert_int_equal(nsent, 6);
+	assert_int_equal(sent[5].brl.handle, 2);
 	csv_ranges_thaw(r);
 	ask(&a, 3, F_WRLCK, 0, 9, false); /* the VM is back, in another process: nothing is in its way */
-	assert_int_equal(nsent, 6);
+	assert_int_equal(nsent, 7);
 	csv_range_drop(r, 1); /* closed */
-	assert_int_equal(nsent, 6);
+	assert_int_equal(nsent, 7);
+}
+
+/* Two processes have one open file: one waits for the other while it is apart, and goes on waiting at csvlockd. */
+static void test_wait_while_apart(void **state)
+{
+	struct req a, b, c;
+
+	csv_range_set_apart(r, 1);
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	prepare(&b, 1, F_WRLCK, 0, 9, true);
+	b.q.brl.owner = 2;
+	csv_range_set(r, &b.q);
+	prepare(&c, 1, F_WRLCK, 5, 9, true);
+	c.q.brl.owner = 3;
+	csv_range_set(r, &c.q);
+	assert_int_equal(a.err, CSV_OK);
+	assert_int_equal(b.err, -1);
+	ask(&a, 1, F_UNLCK, 5, 9, false);
+	assert_int_equal(b.err, -1);
+	assert_int_equal(c.err, CSV_OK);
+	assert_int_equal(nsent, 1);
+	csv_range_rejoin(r, 1);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[3].brl.owner, 2);
+	assert_int_equal(sent[3].brl.wait, CSV_BRL_WAIT);
+	answer(3, CSV_INTR);
+	assert_int_equal(b.err, CSV_INTR);
 }
 
 /* Asked before the image went, and csvlockd is lost before it has answered: nobody is to be asked again. */
@@ -356,7 +497,7 @@ static void test_out(void **state)
 	assert_int_equal(b.err, CSV_WITHDRAWN);
 	ask(&u, 1, F_UNLCK, 0, UINT64_MAX, false);
 	assert_int_equal(u.err, CSV_OK);
-	assert_int_equal(nsent, 2);
+	assert_int_equal(nsent, 3);
 }
 
 /* ---- VMs -------------------------------------------------------------------------------- */
@@ -407,16 +548,22 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LOCAL(test_local),
+		LOCAL(test_local_order),
+		LOCAL(test_local_deadlock),
+		LOCAL(test_flock_upgrade),
+		CLUSTER(test_flock_upgrade_in_a_cluster),
+		CLUSTER(test_nothing_to_unlock),
 		LOCAL(test_cancel_and_drop_of_waiters),
 		CLUSTER(test_out),
 		CLUSTER(test_cluster),
 		CLUSTER(test_cluster_waits),
 		CLUSTER(test_declare),
-		CLUSTER(test_no_retry_while_frozen),
+		CLUSTER(test_waits_asked_again),
 		CLUSTER(test_cancel_while_frozen),
 		CLUSTER(test_drop_while_frozen),
 		CLUSTER(test_apart),
 		CLUSTER(test_apart_while_asked),
+		CLUSTER(test_wait_while_apart),
 		CLUSTER(test_rejoin),
 		cmocka_unit_test(test_vm_names),
 	};
