@@ -16,6 +16,7 @@ const struct csv_command csv_commands[] = {
 	  "try what a LUN really honours, and say whether it is fit for a volume", csv_cmd_lun_check },
 	{ "node", "list", "", "nodes of the cluster", csv_cmd_node_list },
 	{ "lock", "list", "VOLUME [--inode I]", "cluster locks of a volume: who holds, who waits", csv_cmd_lock_list },
+	{ "lock", "dump", "VOLUME", "the same one by one, and all byte-range locks", csv_cmd_lock_dump },
 	{ "handle", "list", "[--vm V]", "open VHDs on this node", csv_cmd_handle_list },
 	{ "vhd", "create", "PATH --size S [--type fixed]", "make a VHD on a mounted volume", csv_cmd_vhd_create },
 	{ "vhd", "info", "PATH", "type, sizes and lease of a VHD", csv_cmd_vhd_info },

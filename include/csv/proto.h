@@ -62,6 +62,8 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 	X(42, BRL_RESULT, "L -> F: err OK, LOCKED with the conflict in brl.*, DEADLK, or INTR (cancelled)") \
 	X(43, BRL_DROP, "F -> L: drop all locks of brl.handle; no answer") \
 	X(44, BRL_CANCEL, "F -> L: request seq, if it still waits: its answer is INTR") \
+	X(45, BRL_LIST, "A -> L: volume.name: its byte ranges") \
+	X(46, BRL_ITEM, "L -> A: brl_item.*") \
 	/* registry of open handles (this node's) */ \
 	X(50, HANDLE, "F -> L: handle.* opened or changed / L -> A: one of the list") \
 	X(51, HANDLE_GONE, "F -> L: handle.id closed") \
@@ -174,6 +176,14 @@ struct csv_msg_brl {
 	uint32_t wait;              /* BRL_SET: enum csv_brl_waiting */
 	uint32_t reserved;
 };
+enum csv_brl_state { CSV_BRL_HELD, CSV_BRL_BEHIND, CSV_BRL_FROZEN }; /* has it, waits for a lock, for the thaw */
+struct csv_msg_brl_item {
+	struct csv_msg_brl brl;     /* owner: its node's number */
+	uint32_t state;             /* enum csv_brl_state */
+	uint32_t behind_pid;        /* one whose lock is in its way */
+	char node[64];
+	char behind_node[64];       /* empty: nobody's is, or it is not known yet */
+};
 enum csv_handle_state { CSV_HANDLE_OPEN, CSV_HANDLE_ARMED, CSV_HANDLE_LEASED, CSV_HANDLE_PARKED, CSV_HANDLE_REVOKED };
 struct csv_msg_handle {
 	uint64_t id;                /* registry number, unique on this node and mount */
@@ -267,6 +277,7 @@ struct csv_msg {
 		struct csv_msg_fence fence;
 		struct csv_msg_replay replay;
 		struct csv_msg_brl brl;
+		struct csv_msg_brl_item brl_item;
 		struct csv_msg_handle handle;
 		struct csv_msg_vm vm;
 		struct csv_msg_node node;

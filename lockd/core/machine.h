@@ -152,6 +152,9 @@ uint64_t csv_machine_news(const struct csv_machine *m);
 void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const struct csv_msg_node *n), void *arg);
 void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
 		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg);
+/* Calls fn for each byte range of a volume, then for each that is waited for, in order of arrival. */
+void csv_machine_ranges(const struct csv_machine *m, const uint8_t *uuid,
+			void (*fn)(void *arg, const struct csv_msg_brl_item *b), void *arg);
 void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct csv_msg_view *view);
 /* Whether this node may leave the DLM's lockspace of the volume: it has no mount there, nor anything to be recovered. */
 bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid);

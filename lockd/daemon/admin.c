@@ -42,6 +42,14 @@ static void send_lock(void *arg, const uint8_t *uuid, const struct csv_msg_lock 
 	csv_peer_send(a->peer, &msg);
 }
 
+static void send_range(void *arg, const struct csv_msg_brl_item *b)
+{
+	const struct ask *a = arg;
+	struct csv_msg msg = { .type = CSV_MSG_BRL_ITEM, .seq = a->seq, .brl_item = *b };
+
+	csv_peer_send(a->peer, &msg);
+}
+
 /* Without a cluster nobody else can tell who we are. */
 static void send_lonely_self(const struct ask *a)
 {
@@ -203,6 +211,7 @@ static void on_status(struct csv_peer *p, const struct csv_msg *msg)
 	ask_volumes(p, msg->seq);
 }
 
+/* LOCK_LIST, BRL_LIST */
 static void on_lock_list(struct csv_peer *p, const struct csv_msg *msg)
 {
 	char name[sizeof(msg->volume.name) + 1] = { 0 };
@@ -215,7 +224,10 @@ static void on_lock_list(struct csv_peer *p, const struct csv_msg *msg)
 		csv_peer_error(p, msg->seq, CSV_NOENT, "volume %.63s is not mounted on this node", name);
 		return;
 	}
-	csv_machine_locks(p->daemon->machine, fs->hello.uuid, send_lock, &a);
+	if (msg->type == CSV_MSG_BRL_LIST)
+		csv_machine_ranges(p->daemon->machine, fs->hello.uuid, send_range, &a);
+	else
+		csv_machine_locks(p->daemon->machine, fs->hello.uuid, send_lock, &a);
 	finish(p, msg->seq, CSV_OK);
 }
 
@@ -239,8 +251,8 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 {
 	struct ask a = { p, msg->seq };
 
-	if (!p->daemon->machine &&
-	    (msg->type == CSV_MSG_NODE_LIST || msg->type == CSV_MSG_LOCK_LIST || msg->type == CSV_MSG_NODE_FENCE)) {
+	if (!p->daemon->machine && (msg->type == CSV_MSG_NODE_LIST || msg->type == CSV_MSG_LOCK_LIST ||
+				    msg->type == CSV_MSG_BRL_LIST || msg->type == CSV_MSG_NODE_FENCE)) {
 		csv_peer_error(p, msg->seq, CSV_NOCLUSTER, "corosync does not run on this node");
 		return;
 	}
@@ -255,6 +267,7 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		finish(p, msg->seq, CSV_OK);
 		break;
 	case CSV_MSG_LOCK_LIST:
+	case CSV_MSG_BRL_LIST:
 		on_lock_list(p, msg);
 		break;
 	case CSV_MSG_HANDLE_LIST:
