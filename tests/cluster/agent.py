@@ -4,10 +4,12 @@
 Each line on standard input is a JSON list [operation, arguments...]; each answer one JSON object with
 "ok" (the result) or "errno".  Tests drive it through Agent (agents.py).
 """
+import errno
 import fcntl
 import json
 import os
 import random
+import signal
 import struct
 import sys
 import threading
@@ -17,7 +19,7 @@ import records
 files = {}
 threads, outcomes = [], {}  # of write_behind
 blocks = {}  # of random_io: for each file what was written where
-OFD_SETLK, OFD_GETLK = 37, 36  # F_OFD_SETLK, F_OFD_GETLK of Linux
+OFD_SETLK, OFD_GETLK, OFD_SETLKW = 37, 36, 38  # F_OFD_SETLK, F_OFD_GETLK, F_OFD_SETLKW of Linux
 KINDS = {"r": fcntl.F_RDLCK, "w": fcntl.F_WRLCK, "u": fcntl.F_UNLCK}
 
 
@@ -72,6 +74,16 @@ def op_posix_wait(name, kind, start, length):
     fcntl.fcntl(files[name], fcntl.F_SETLKW, flock_struct(kind, start, length))
 
 
+def op_ofd_wait(name, kind, start, length):
+    fcntl.fcntl(files[name], OFD_SETLKW, flock_struct(kind, start, length))
+
+
+def op_posix_many(name, kind, count, step):
+    """Locks `count` bytes one by one, `step` apart."""
+    for number in range(count):
+        fcntl.fcntl(files[name], fcntl.F_SETLK, flock_struct(kind, number * step, 1))
+
+
 def op_posix_test(name, kind, start, length):
     answer = fcntl.fcntl(files[name], fcntl.F_GETLK, flock_struct(kind, start, length))
     return {v: k for k, v in KINDS.items()}[struct.unpack("hhqqi4x", answer)[0]]
@@ -79,6 +91,10 @@ def op_posix_test(name, kind, start, length):
 
 def op_flock(name, how):
     fcntl.flock(files[name], getattr(fcntl, how) | fcntl.LOCK_NB)
+
+
+def op_flock_wait(name, how):
+    fcntl.flock(files[name], getattr(fcntl, how))
 
 
 def op_fill(name, size):
@@ -146,7 +162,13 @@ def op_call(function, *arguments):
     return result
 
 
+def interrupted(_number, _frame):
+    """Without it Python would go back into the system call."""
+    raise InterruptedError(errno.EINTR, "signal")
+
+
 def main():
+    signal.signal(signal.SIGUSR1, interrupted)
     for line in sys.stdin:
         operation, *arguments = json.loads(line)
         try:
