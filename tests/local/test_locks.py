@@ -123,6 +123,52 @@ def test_flock(pair):
     fcntl.flock(b, fcntl.LOCK_EX)
 
 
+HOLD_AND_WAIT = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX, 1, 0)
+print("locked", flush=True)
+try:
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, 1)
+    print("got it", flush=True)
+except OSError as e:
+    print(e.errno, flush=True)
+"""
+
+
+def test_deadlock(mnt, pair):
+    """Each of two has what the other waits for: whoever comes second is told, the other gets it in the end."""
+    a, _ = pair
+    fcntl.lockf(a, fcntl.LOCK_EX, 1, 1)
+    child = subprocess.Popen([sys.executable, "-c", HOLD_AND_WAIT, str(mnt / "f")], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "locked\n"
+    told = None
+    try:
+        fcntl.lockf(a, fcntl.LOCK_EX, 1, 0)
+    except OSError as e:
+        told = e.errno
+        fcntl.lockf(a, fcntl.LOCK_UN)
+    said = child.communicate(timeout=10)[0]
+    assert (told, said) in ((errno.EDEADLK, "got it\n"), (None, f"{errno.EDEADLK}\n"))
+
+
+def test_flock_upgrade_of_two(mnt):
+    """flock(2): who waits for the exclusive lock has given up its shared one, or both would wait for ever."""
+    script = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); " \
+             "fcntl.flock(fd, fcntl.LOCK_SH); print('shared', flush=True); sys.stdin.readline(); " \
+             "fcntl.flock(fd, fcntl.LOCK_EX)"
+    children = [subprocess.Popen([sys.executable, "-c", script, str(mnt / "f")], stdout=subprocess.PIPE,
+                                 stdin=subprocess.PIPE, text=True) for _ in range(2)]
+    for child in children:
+        assert child.stdout.readline() == "shared\n"
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=10)
+        assert child.returncode == 0
+
+
 def test_waiting(mnt, pair):
     a, b = pair
     ofd(a, fcntl.F_WRLCK)
