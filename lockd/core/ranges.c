@@ -74,6 +74,7 @@ void csv_ranges_told(struct csv_local *c, const struct csv_msg *result)
 			csv_brl_set(c->brl, &own, NULL);
 		csv_list_del(&a->link);
 		free(a);
+		return;
 	}
 }
 
