@@ -84,6 +84,33 @@ def op_posix_many(name, kind, count, step):
         fcntl.fcntl(files[name], fcntl.F_SETLK, flock_struct(kind, number * step, 1))
 
 
+def op_add_in_pairs(name, slots, count, seed):
+    """Adds 1 to two of the counters in the file's blocks, `count` times, under the locks of both; who would wait for
+    itself starts anew.  Returns how often that was."""
+    rng, deadlocks = random.Random(seed), 0
+    while count:
+        pair = rng.sample(range(slots), 2)
+        try:
+            for slot in pair:
+                op_posix_wait(name, "w", slot * records.SIZE, records.SIZE)
+        except OSError as error:
+            if error.errno != errno.EDEADLK:
+                raise
+            deadlocks += 1
+        else:
+            for slot in pair:
+                value = int.from_bytes(os.pread(files[name], 8, slot * records.SIZE), "little") + 1
+                os.pwrite(files[name], value.to_bytes(8, "little"), slot * records.SIZE)
+            count -= 1
+        op_posix_lock(name, "u", 0, 0)
+    return deadlocks
+
+
+def op_sum(name, slots):
+    """Of the counters of op_add_in_pairs()."""
+    return sum(int.from_bytes(os.pread(files[name], 8, slot * records.SIZE), "little") for slot in range(slots))
+
+
 def op_posix_test(name, kind, start, length):
     answer = fcntl.fcntl(files[name], fcntl.F_GETLK, flock_struct(kind, start, length))
     return {v: k for k, v in KINDS.items()}[struct.unpack("hhqqi4x", answer)[0]]

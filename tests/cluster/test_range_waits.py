@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Byte-range locks that are waited for, across nodes: who gets them, in which order, and what ends the wait."""
+import contextlib
 import errno
 import os
 import signal
@@ -216,6 +217,28 @@ def test_csvlockd_ends(trio, path, who):
     wait_until("the request to wait again", lambda: waiters(one.node, path) == [two.child.pid], 10)
     one.posix_lock("f", "u", 0, 10)
     two.finish(SOON_S)
+
+
+@pytest.mark.parametrize("killed", [None, "csvlockd"])
+def test_exclusive_under_load(cluster, trio, path, killed):
+    """Six processes on three nodes lock two of four counters each, in any order: nothing is added twice or lost, and
+    nobody waits for ever. With deadlocks by the dozen, and while a csvlockd dies."""
+    slots, count = 4, 100
+    trio[0].pwrite("f", "\0" * slots * 4096, 0)
+    with contextlib.ExitStack() as stack:
+        people = [stack.enter_context(Agent(node, seconds=MANY_S)) for node in cluster.nodes for _ in range(2)]
+        for seed, agent in enumerate(people):
+            agent.open("f", path, "O_RDWR")
+            agent.begin("add_in_pairs", "f", slots, count, seed)
+        if killed:
+            wait_until("some to have been added", lambda: trio[2].sum("f", slots) > 100, MANY_S)
+            kill_program(trio[0].node, killed)
+            csvfs.begin_lockd(trio[0].node)
+            csvfs.wait_lockd(trio[0].node)
+        deadlocks = sum(agent.finish() for agent in people)
+    assert trio[1].sum("f", slots) == 2 * count * len(people)
+    assert deadlocks
+    assert ranges(trio[0].node, path) == []
 
 
 def test_ten_thousand(trio, path):
