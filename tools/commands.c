@@ -15,6 +15,7 @@ const struct csv_command csv_commands[] = {
 	{ "lun", "check", "LUN [--destructive]",
 	  "try what a LUN really honours, and say whether it is fit for a volume", csv_cmd_lun_check },
 	{ "node", "list", "", "nodes of the cluster", csv_cmd_node_list },
+	{ "node", "fence", "NODE [--yes]", "fence and recover all that a node has mounted", csv_cmd_node_fence },
 	{ "node", "rejoin", "", "volumes that are fenced or failed on this node are mounted again",
 	  csv_cmd_node_rejoin },
 	{ "lock", "list", "VOLUME [--inode I]", "cluster locks of a volume: who holds, who waits", csv_cmd_lock_list },

@@ -45,6 +45,7 @@ enum csv_err csv_cmd_volume_list(struct csv_call *c);
 enum csv_err csv_cmd_volume_info(struct csv_call *c);
 enum csv_err csv_cmd_lun_check(struct csv_call *c);
 enum csv_err csv_cmd_node_list(struct csv_call *c);
+enum csv_err csv_cmd_node_fence(struct csv_call *c);
 enum csv_err csv_cmd_node_rejoin(struct csv_call *c);
 enum csv_err csv_cmd_lock_list(struct csv_call *c);
 enum csv_err csv_cmd_lock_dump(struct csv_call *c);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""csvadm node rejoin: a node that is out comes back without a reboot."""
+"""csvadm node fence puts a node out that others have to do without; csvadm node rejoin brings one back without a reboot."""
 import errno
 
 import pytest
@@ -74,5 +74,32 @@ def test_reason_lasts(cluster, failed):
     assert is_new(volume(node), failed.before)
 
 
-def test_usage(cluster):
-    refused(cluster.node("n1"), 2, "node", "rejoin", "n2", parts=("takes no argument",))
+def test_fence(cluster, place):
+    """A node that works: it writes nothing any more when the command ends, and the others have what it had."""
+    one, two = cluster.node("n1"), cluster.node("n2")
+    before = volume(one)
+    with Agent(one, seconds=TAKE_OVER_S) as victim, Agent(two) as heir:
+        victim.open("disk", f"{place}/disk.img", "O_RDWR|O_CREAT")
+        victim.pwrite("disk", "acknowledged", 0)
+        victim.fsync("disk")
+        assert errno_of(heir.open, "disk", f"{place}/disk.img", "O_RDWR") == errno.EBUSY
+        told = adm(two, "node", "fence", "n1", "--yes")
+        assert told == {"schema": 1, "name": "n1", "id": 1, "slot": before["slot"]}
+        heir.open("disk", f"{place}/disk.img", "O_RDWR")
+        assert heir.pread("disk", 12, 0) == "acknowledged"
+        heir.pwrite("disk", "the heir's..", 0)
+        assert errno_of(victim.pwrite, "disk", "too late", 0) == errno.EIO
+        assert heir.pread("disk", 12, 0) == "the heir's.."
+    state_becomes(cluster, "n1", "fenced", "")
+    assert adm(two, "node", "fence", "n1", "--yes")["slot"] is None  # nothing is left to be done
+    adm(one, "node", "rejoin")
+    assert is_new(volume(one), before)
+
+
+def test_refusals(cluster):
+    node = cluster.node("n1")
+    refused(node, 2, "node", "rejoin", "n2", parts=("takes no argument",))
+    refused(node, 2, "node", "fence", "n2", parts=("--yes",))
+    refused(node, 2, "node", "fence", parts=("name of a node",))
+    refused(node, 4, "node", "fence", "n9", "--yes", parts=("n9", "no node"))
+    assert volume(cluster.node("n2"))["state"] == "online"
