@@ -110,6 +110,8 @@ struct csv_health {
 	enum csv_volume_state state;
 	char reason[128];
 	int64_t since; /* Unix time at which the state began */
+	uint64_t began_ns; /* the same by the monotonic clock */
+	unsigned tell_s;   /* when it has lasted so long, it is logged */
 };
 
 struct csv_mount {
@@ -172,6 +174,11 @@ void csv_health_out(struct csv_mount *m, enum csv_err err, const char *reason); 
 void csv_health_path(struct csv_mount *m, bool waits, const char *reason);
 void csv_health_lockd(struct csv_mount *m, bool lost);
 void csv_health_view(struct csv_mount *m, const struct csv_msg_view *v);
+/*
+ * Once a second.  A state in which something is waited for is logged again when it has lasted for 4, 8, 16, 32, 64
+ * seconds and then each 64, with what is waited for by now.  Returns the seconds if it was logged, else 0.
+ */
+unsigned csv_health_tick(struct csv_mount *m);
 /* Name, place, state, reason and since; then the counters too, while the mount is open. Waits for no I/O. */
 void csv_mount_status_brief(struct csv_mount *m, struct csv_msg_volume *v);
 void csv_mount_status(struct csv_mount *m, struct csv_msg_volume *v);

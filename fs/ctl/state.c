@@ -20,6 +20,9 @@ const char *csv_volume_state_name(enum csv_volume_state state)
 	return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
 }
 
+#define TELL_MIN_S 4u
+#define TELL_MAX_S 64u
+
 static enum csv_volume_state judge(const struct csv_health *h)
 {
 	if (h->out)
@@ -56,6 +59,16 @@ static void find_reason(struct csv_health *h)
 	}
 }
 
+static void begin(struct csv_mount *m)
+{
+	struct csv_health *h = &m->health;
+	uint32_t nsec;
+
+	m->env->wall(m->env, &h->since, &nsec);
+	h->began_ns = m->env->mono_ns(m->env);
+	h->tell_s = TELL_MIN_S;
+}
+
 /* lock held; releases it. */
 static void follow(struct csv_mount *m)
 {
@@ -63,12 +76,11 @@ static void follow(struct csv_mount *m)
 	enum csv_volume_state now = judge(h);
 	bool change = now != h->state;
 	char reason[sizeof(h->reason)];
-	uint32_t nsec;
 
 	h->state = now;
 	find_reason(h);
 	if (change)
-		m->env->wall(m->env, &h->since, &nsec);
+		begin(m);
 	memcpy(reason, h->reason, sizeof(reason));
 	pthread_mutex_unlock(&m->lock);
 	if (change)
@@ -78,9 +90,28 @@ static void follow(struct csv_mount *m)
 
 void csv_health_init(struct csv_mount *m)
 {
-	uint32_t nsec;
+	begin(m);
+}
 
-	m->env->wall(m->env, &m->health.since, &nsec);
+unsigned csv_health_tick(struct csv_mount *m)
+{
+	struct csv_health *h = &m->health, now;
+	unsigned lasts;
+	bool waits;
+
+	pthread_mutex_lock(&m->lock);
+	lasts = (unsigned)((m->env->mono_ns(m->env) - h->began_ns) / 1000000000u);
+	waits = h->state == CSV_VOL_NOQUORUM || h->state == CSV_VOL_RECOVERING || h->state == CSV_VOL_PAUSED;
+	if (waits && lasts >= h->tell_s)
+		h->tell_s = lasts + (lasts < TELL_MAX_S ? lasts : TELL_MAX_S);
+	else
+		waits = false;
+	now = *h;
+	pthread_mutex_unlock(&m->lock);
+	if (!waits)
+		return 0;
+	csv_warn("volume %s: %s for %u s: %s", m->sb.name, csv_volume_state_name(now.state), lasts, now.reason);
+	return lasts;
 }
 
 void csv_health_out(struct csv_mount *m, enum csv_err err, const char *reason)

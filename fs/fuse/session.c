@@ -143,6 +143,7 @@ static void *tick(void *arg)
 		pthread_mutex_unlock(&t->lock);
 		times_tick(t->m);
 		csv_data_tick(t->m->data);
+		csv_health_tick(t->m);
 		pthread_mutex_lock(&t->lock);
 	}
 	pthread_mutex_unlock(&t->lock);

@@ -18,7 +18,12 @@ static void wall(struct csv_env *env, int64_t *sec, uint32_t *nsec)
 	*nsec = 0;
 }
 
-static struct csv_env env = { .wall = wall };
+static uint64_t mono_ns(struct csv_env *env)
+{
+	return (uint64_t)clock_sec * 1000000000u;
+}
+
+static struct csv_env env = { .wall = wall, .mono_ns = mono_ns };
 static struct csv_mount m;
 
 static int setup(void **state)
@@ -105,6 +110,34 @@ static void test_fenced(void **state)
 	expect("fenced", "fenced by node n2", 100);
 }
 
+/* Long waits are told again and again, and less and less often; what is for good, or well, is not. */
+static void test_told_again(void **state)
+{
+	static const unsigned told[] = { 4, 8, 16, 32, 64, 128, 192 };
+	unsigned n = 0;
+
+	for (; clock_sec < 110; clock_sec++)
+		assert_int_equal(csv_health_tick(&m), 0);
+	view(true, true, "node n3");
+	for (unsigned s = 0; s < 200; s++, clock_sec++) {
+		unsigned now = csv_health_tick(&m);
+
+		if (now)
+			assert_int_equal(now, told[n++]);
+		if (s == 10)
+			view(true, true, "node n2"); /* another reason, the same wait */
+	}
+	assert_int_equal(n, sizeof(told) / sizeof(told[0]));
+	csv_health_path(&m, true, "no answer");
+	clock_sec += 3;
+	assert_int_equal(csv_health_tick(&m), 0); /* a wait of its own */
+	clock_sec++;
+	assert_int_equal(csv_health_tick(&m), 4);
+	csv_health_out(&m, CSV_FENCED, "fenced");
+	clock_sec += 100;
+	assert_int_equal(csv_health_tick(&m), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +145,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_since, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fenced, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told_again, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("health", tests, NULL, NULL);
