@@ -147,15 +147,28 @@ static void ask(struct csv_ranges *r, struct csv_range_req *req)
 	r->cfg.send(r->cfg.arg, &msg);
 }
 
-/* Sends what needs no answer. */
-static void tell(struct csv_ranges *r, const struct csv_brl *b, enum csv_msg_type type)
+static void nobodys(struct csv_range_req *req, enum csv_err err)
 {
-	struct csv_msg msg;
+	free(req);
+}
+
+/*
+ * Asks for something for whose answer nobody waits.  It goes the way of all requests: among the declarations to a new
+ * csvlockd it would be a breach of the protocol, and what that has been told before must be corrected afterwards.
+ * before: the request that it has to come before, however often they are asked again; or the list: after all.
+ */
+static void ask_for_nobody(struct csv_ranges *r, const struct csv_brl *want, struct csv_list *before)
+{
+	struct csv_range_req *req;
 
 	if (!r->cfg.send || r->out)
 		return;
-	to_msg(b, type, ++r->seq, &msg);
-	r->cfg.send(r->cfg.arg, &msg);
+	req = calloc(1, sizeof(*req));
+	CSV_ASSERT(req);
+	req->want = req->brl = *want;
+	req->done = nobodys;
+	csv_list_push_back(before, &req->link);
+	ask(r, req);
 }
 
 /* ---- decided here ----------------------------------------------------------------- */
@@ -257,7 +270,7 @@ static bool asked_for(const struct csv_ranges *r, const struct csv_brl *b, bool 
  * flock(2): who has a shared lock and waits for the exclusive one gives up the shared one first.  Two that did so with
  * theirs in hand would wait for each other for ever.
  */
-static void give_up_shared(struct csv_ranges *r, struct decided *d, const struct csv_range_req *req)
+static void give_up_shared(struct csv_ranges *r, struct decided *d, struct csv_range_req *req)
 {
 	struct csv_brl has, none = req->want;
 
@@ -267,7 +280,7 @@ static void give_up_shared(struct csv_ranges *r, struct decided *d, const struct
 	none.type = F_UNLCK;
 	csv_brl_set(d->table, &none, NULL);
 	if (d == &r->all)
-		tell(r, &none, CSV_MSG_BRL_SET);
+		ask_for_nobody(r, &none, &req->link);
 	wake(r, d, &none);
 }
 
@@ -361,8 +374,12 @@ void csv_range_cancel(struct csv_ranges *r, struct csv_range_req *req)
 static void tell_drop(struct csv_ranges *r, uint64_t handle)
 {
 	struct csv_brl b = { .node = r->cfg.nodeid, .handle = handle };
+	struct csv_msg msg;
 
-	tell(r, &b, CSV_MSG_BRL_DROP);
+	if (!r->cfg.send || r->out)
+		return;
+	to_msg(&b, CSV_MSG_BRL_DROP, ++r->seq, &msg);
+	r->cfg.send(r->cfg.arg, &msg);
 }
 
 /* What csvlockd may have of the handle, or has waiting, goes. */
@@ -414,7 +431,7 @@ static void move_one(void *arg, const struct csv_brl *b)
 	const struct moving *mv = arg;
 
 	if (b->handle == mv->handle && csv_brl_set(mv->to, b, NULL) && mv->tell)
-		tell(mv->r, b, CSV_MSG_BRL_SET);
+		ask_for_nobody(mv->r, b, &mv->r->reqs);
 }
 
 /* Takes out all requests of a handle: somebody else is about to decide them.  Late answers find nobody. */

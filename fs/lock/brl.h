@@ -29,7 +29,7 @@ struct csv_ranges_cfg {
 	void *arg;
 };
 enum csv_err csv_ranges_new(const struct csv_ranges_cfg *cfg, struct csv_ranges **r);
-void csv_ranges_free(struct csv_ranges *r); /* no request is under way */
+void csv_ranges_free(struct csv_ranges *r); /* no request is under way: csv_ranges_out() has ended them */
 
 struct csv_range_req {
 	struct csv_brl brl; /* in; node is filled in; after LOCKED or TEST: whose lock is in the way */

@@ -207,9 +207,53 @@ static void test_flock_upgrade_in_a_cluster(void **state)
 	csv_ranges_declare(r); /* it has nothing */
 	assert_int_equal(nsent, 4);
 	csv_ranges_thaw(r);
-	assert_int_equal(nsent, 5);
+	assert_int_equal(nsent, 6);
+	assert_int_equal(sent[4].brl.type, F_UNLCK);
 	answer(4, CSV_OK);
+	answer(5, CSV_OK);
 	assert_int_equal(a.err, CSV_OK);
+}
+
+/* csvlockd is just being told what stands: a request would be a breach, and it has been told of the shared lock. */
+static void test_flock_upgrade_among_declarations(void **state)
+{
+	struct req a;
+
+	ask_flock(&a, 1, F_RDLCK, true);
+	answer(0, CSV_OK);
+	csv_ranges_freeze(r);
+	csv_ranges_declare(r);
+	assert_int_equal(nsent, 2);
+	ask_flock(&a, 1, F_WRLCK, true);
+	assert_int_equal(nsent, 2);
+	csv_ranges_thaw(r);
+	assert_int_equal(nsent, 4);
+	assert_int_equal(sent[2].brl.type, F_UNLCK);
+	assert_int_equal(sent[3].brl.type, F_WRLCK);
+	answer(2, CSV_OK);
+	answer(3, CSV_OK);
+	assert_int_equal(a.err, CSV_OK);
+	ask_flock(&a, 2, F_RDLCK, false);
+	assert_int_equal(a.err, CSV_LOCKED);
+}
+
+/* The same for what comes back from a handoff. */
+static void test_rejoin_among_declarations(void **state)
+{
+	struct req a;
+
+	csv_range_set_apart(r, 1);
+	ask(&a, 1, F_WRLCK, 0, 9, false);
+	assert_int_equal(nsent, 1);
+	csv_ranges_freeze(r);
+	csv_ranges_declare(r);
+	csv_range_rejoin(r, 1);
+	assert_int_equal(nsent, 1);
+	csv_ranges_thaw(r);
+	assert_int_equal(nsent, 2);
+	assert_int_equal(sent[1].type, CSV_MSG_BRL_SET);
+	assert_int_equal(sent[1].brl.declare, 0);
+	answer(1, CSV_OK);
 }
 
 /* Every close unlocks everything: csvlockd hears of it only if there may be something. */
@@ -438,6 +482,8 @@ static void test_wait_while_apart(void **state)
 	assert_int_equal(nsent, 4);
 	assert_int_equal(sent[3].brl.owner, 2);
 	assert_int_equal(sent[3].brl.wait, CSV_BRL_WAIT);
+	answer(1, CSV_OK);
+	answer(2, CSV_OK);
 	answer(3, CSV_INTR);
 	assert_int_equal(b.err, CSV_INTR);
 }
@@ -473,6 +519,7 @@ static void test_rejoin(void **state)
 	assert_true(sent[2].seq > sent[1].seq); /* csvlockd tells answers apart by it */
 	assert_int_equal(sent[2].brl.start, 5);
 	assert_int_equal(sent[2].brl.end, 9);
+	answer(2, CSV_OK);
 	csv_range_rejoin(r, 1);
 	csv_range_rejoin(r, 2);
 	ask(&a, 2, F_WRLCK, 9, 9, false);
@@ -552,6 +599,8 @@ int main(void)
 		LOCAL(test_local_deadlock),
 		LOCAL(test_flock_upgrade),
 		CLUSTER(test_flock_upgrade_in_a_cluster),
+		CLUSTER(test_flock_upgrade_among_declarations),
+		CLUSTER(test_rejoin_among_declarations),
 		CLUSTER(test_nothing_to_unlock),
 		LOCAL(test_cancel_and_drop_of_waiters),
 		CLUSTER(test_out),
