@@ -39,7 +39,7 @@ class Ghost:
         self.incarnation = int(time.time()) & 0x7fffffff
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.connect("/run/csvfs/lockd.sock")
-        self.send(HELLO, struct.pack("=II16s64s64s256s256s", 1, 1, UUID, b"ghost", os.environ["GHOST_CLUSTER"].encode(),
+        self.send(HELLO, struct.pack("=II16s64s64s256s256s", 2, 1, UUID, b"ghost", os.environ["GHOST_CLUSTER"].encode(),
                                      mount.encode(), b"none"))
         self.receive()
         self.send(ATTACH, struct.pack("=IIQII64s", slot, self.incarnation, 0, 0, 0, b""), seq=7)
