@@ -54,7 +54,7 @@ void sim_check_point(struct sim *s, unsigned n)
 	uint64_t chain = m->state.chain, digest;
 	struct sim_point *p = &s->points[chain % POINTS];
 
-	if (m->phase != CSV_PHASE_FORMED || (chain & 3))
+	if (m->phase != CSV_PHASE_FORMED || (chain & 15))
 		return;
 	digest = csv_machine_digest(m);
 	if (p->chain == chain && p->digest != digest)
@@ -93,7 +93,7 @@ static void trace_state(struct sim *s, unsigned n)
 	struct csv_omap_node *o;
 	struct csv_list *pos;
 
-	if (!m || !s->tracing)
+	if (!m || !s->trace)
 		return;
 	csv_for_each_space(sp, &m->state)
 	{
@@ -128,6 +128,43 @@ static void check_waits(struct sim *s, unsigned n, const struct sim_lock *l, con
 	if (l->want != CSV_NL && s->now - l->since > 10000 * SIM_MS)
 		sim_fail(s, "node %u waits for %s %u since %llu ms, the faults ended long ago", n + 1, what, id,
 			 (unsigned long long)((s->now - l->since) / SIM_MS));
+}
+
+/* Who was fenced behind his back finds out by his next write: the run goes on until then. */
+static bool settled(const struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	const struct sim_fs *fs = &s->node[n].fs;
+	bool sees_lost = s->lost >= 0 && m && csv_view_index(m, (uint32_t)s->lost + 1) >= 0;
+
+	return m && csv_machine_formed(m) && !sees_lost && fs->state == FS_RUN && !fs->view.out && !fs->view.frozen &&
+	       sim_key_registered(s, fs->key);
+}
+
+bool sim_check_rest(const struct sim *s)
+{
+	for (unsigned n = 0; n < s->nnodes; n++) {
+		if ((int)n != s->lost && !settled(s, n))
+			return false;
+	}
+	return true;
+}
+
+bool sim_check_answered(const struct sim *s)
+{
+	for (unsigned n = 0; n < s->nnodes; n++) {
+		const struct sim_fs *fs = &s->node[n].fs;
+
+		if ((int)n == s->lost)
+			continue;
+		for (uint32_t i = 1; i <= SIM_INODES; i++) {
+			if (fs->lock[i].want != CSV_NL && fs->lock[i].since < s->rest_since)
+				return false;
+		}
+		if (fs->range.asked && fs->range.since < s->rest_since)
+			return false;
+	}
+	return true;
 }
 
 /* All faults are long over: everybody else than a lost one is mounted, nothing is out, nobody waits. */

@@ -95,6 +95,7 @@ static bool begin(struct sim *s, unsigned n)
 		return false;
 	sim_trace(s, "n%u csvlockd hangs", n + 1);
 	nd->hung = true;
+	s->faults++;
 	return true;
 }
 

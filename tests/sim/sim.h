@@ -17,6 +17,7 @@
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "csv/proto.h"
 #include "lockd/core/core.h"
@@ -28,6 +29,7 @@
 #define SIM_MS 1000ull /* time is in us */
 #define SIM_FAULTS_END (12000 * SIM_MS)
 #define SIM_END (45000 * SIM_MS)
+#define SIM_REST (3000 * SIM_MS) /* quiet for so long: nothing more will happen */
 #define SIM_REATTACH_MS 1500u
 #define SIM_BEAT_MS 400u
 #define SIM_EVICT_MS 2000u
@@ -232,11 +234,10 @@ struct sim {
 	struct sim_dlm dlm;
 	struct csv_actions actions;
 	struct sim_point *points;
-	uint64_t steps, grants, recoveries, formed, evictions;
-	/* trace */
-	bool tracing;
-	char *trace;
-	size_t trace_len, trace_cap;
+	uint64_t steps, faults, grants, recoveries, formed, evictions;
+	uint64_t rest_since; /* all is well since then; 0: it is not */
+	bool over;
+	FILE *trace;
 	jmp_buf fail;
 	char why[400];
 };
@@ -260,8 +261,8 @@ void sim_daemon_kill(struct sim *s, unsigned n); /* and started again, some time
 enum sim_moment { SIM_ATTACH, SIM_REPLAY };
 void sim_spite(struct sim *s, unsigned n, enum sim_moment at); /* a fault at the worst moment, sometimes */
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
-/* Runs one seed. NULL: nothing wrong; else why, to be freed. trace: how to get *trace (to be freed), or NULL. */
-char *sim_run(uint64_t seed, char **trace, struct sim *stats);
+/* Runs one seed. NULL: nothing wrong; else why, to be freed. trace: where the trace goes, or NULL. */
+char *sim_run(uint64_t seed, FILE *trace, struct sim *stats);
 
 void sim_carry_out(struct sim *s, unsigned n); /* s->actions */
 void sim_crash_later(struct sim *s, unsigned n, uint64_t us); /* unless it does so before */
@@ -328,6 +329,8 @@ void sim_check_range(struct sim *s, unsigned n);
 void sim_check_point(struct sim *s, unsigned n);
 void sim_check_evict(struct sim *s, unsigned n);
 void sim_check_evicted(struct sim *s, unsigned n);
+bool sim_check_rest(const struct sim *s);     /* all is well */
+bool sim_check_answered(const struct sim *s); /* what was asked before rest_since */
 void sim_check_end(struct sim *s);
 
 #endif

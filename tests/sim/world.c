@@ -20,27 +20,15 @@ bool sim_chance(struct sim *s, unsigned percent)
 
 void sim_trace(struct sim *s, const char *fmt, ...)
 {
-	char line[300];
 	va_list ap;
-	int len;
 
-	if (!s->tracing)
+	if (!s->trace)
 		return;
-	len = snprintf(line, sizeof(line), "%9.3f ", (double)s->now / 1000.0);
+	fprintf(s->trace, "%9.3f ", (double)s->now / 1000.0);
 	va_start(ap, fmt);
-	len += vsnprintf(line + len, sizeof(line) - (size_t)len - 2, fmt, ap);
+	vfprintf(s->trace, fmt, ap);
 	va_end(ap);
-	if (len > (int)sizeof(line) - 3)
-		len = (int)sizeof(line) - 3;
-	line[len++] = '\n';
-	if (s->trace_len + (size_t)len + 1 > s->trace_cap) {
-		s->trace_cap = s->trace_cap * 2 + 4096;
-		s->trace = realloc(s->trace, s->trace_cap);
-		CSV_ASSERT(s->trace);
-	}
-	memcpy(s->trace + s->trace_len, line, (size_t)len);
-	s->trace_len += (size_t)len;
-	s->trace[s->trace_len] = 0;
+	fputc('\n', s->trace);
 }
 
 void sim_fail(struct sim *s, const char *fmt, ...)
@@ -294,6 +282,7 @@ static void crash(struct sim *s, unsigned n)
 	if (!nd->up)
 		return;
 	sim_trace(s, "n%u crashes", n + 1);
+	s->faults++;
 	nd->frozen = false;
 	drop_deferred(nd);
 	sim_daemon_stop(s, n);
@@ -349,6 +338,7 @@ static void freeze(struct sim *s, unsigned n, uint64_t ms)
 
 	if (!nd->up || nd->frozen)
 		return;
+	s->faults++;
 	sim_trace(s, "n%u freezes for %llu ms", n + 1, (unsigned long long)ms);
 	nd->frozen = true;
 	sim_cpg_stall(s);
@@ -369,6 +359,7 @@ void sim_daemon_kill(struct sim *s, unsigned n)
 
 	if (!nd->up || !nd->daemon || nd->frozen)
 		return;
+	s->faults++;
 	sim_daemon_stop(s, n);
 	sim_fs_cut(s, n);
 	sim_at(s, (50 + sim_rand(s, sim_chance(s, 30) ? 4000 : 800)) * SIM_MS, (int)n, &nd->life, restart_daemon_event,
@@ -385,6 +376,7 @@ static void partition(struct sim *s)
 		sides[i] = (char)('0' + s->node[i].side);
 	}
 	sim_trace(s, "partition %s", sides);
+	s->faults += strspn(sides, "0") != strlen(sides);
 	sim_cpg_stall(s);
 }
 
@@ -401,6 +393,7 @@ static void cut_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 	if (s->calm)
 		return;
 	sim_trace(s, "n%u is cut off", (unsigned)n + 1);
+	s->faults++;
 	s->node[n].side = 3;
 	sim_cpg_stall(s);
 }
@@ -440,6 +433,12 @@ void sim_spite(struct sim *s, unsigned n, enum sim_moment at)
 	}
 }
 
+static void kill_fs(struct sim *s, unsigned n)
+{
+	s->faults += s->node[n].fs.state != FS_DEAD;
+	sim_fs_die(s, n, "crash");
+}
+
 static void fault_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 {
 	unsigned n = (unsigned)sim_rand(s, s->nnodes), kind = (unsigned)sim_rand(s, 100);
@@ -458,7 +457,7 @@ static void fault_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 		for (n = 0; n < s->nnodes; n++) /* all at once: nobody has state */
 			sim_daemon_kill(s, n);
 	} else if (kind < 72 && s->node[n].up && !s->node[n].frozen)
-		sim_fs_die(s, n, "crash");
+		kill_fs(s, n);
 	else if (kind < 82)
 		crash(s, n);
 	else if (kind < 88)
@@ -470,6 +469,20 @@ static void fault_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 	sim_at(s, sim_rand(s, sim_chance(s, 40) ? 150 : 2500) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
 }
 
+/*
+ * When all has been well for a while the run is over: what would follow is more of the same.  One run of eight goes on
+ * to SIM_END all the same.
+ */
+static void look_event(struct sim *s, uint64_t a, uint64_t b, void *data)
+{
+	if (!sim_check_rest(s))
+		s->rest_since = 0;
+	else if (!s->rest_since)
+		s->rest_since = s->now;
+	s->over = s->rest_since && s->now - s->rest_since >= SIM_REST && sim_check_answered(s);
+	sim_at(s, 100 * SIM_MS, -1, NULL, look_event, 0, 0, NULL);
+}
+
 static void calm_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 {
 	sim_trace(s, "no more faults");
@@ -477,6 +490,8 @@ static void calm_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 	heal(s);
 	if (s->nnodes > 2 && sim_chance(s, 30))
 		sim_hang_for_good(s, (unsigned)sim_rand(s, s->nnodes));
+	if (s->seed % 8)
+		look_event(s, 0, 0, NULL);
 }
 
 /* ---- run ---- */
@@ -495,13 +510,14 @@ static void run(struct sim *s)
 		sim_at(s, sim_rand(s, 1500) * SIM_MS, -1, NULL, boot_event, i, 0, NULL);
 	sim_at(s, (1500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
 	sim_at(s, SIM_FAULTS_END, -1, NULL, calm_event, 0, 0, NULL);
-	while (s->nheap && s->heap[0].time <= SIM_END) {
+	while (!s->over && s->nheap && s->heap[0].time <= SIM_END) {
 		struct sim_event e = pop(s);
 
 		s->now = e.time;
 		run_event(s, e);
 	}
-	s->now = SIM_END;
+	if (!s->over)
+		s->now = SIM_END;
 	sim_check_end(s);
 }
 
@@ -525,7 +541,7 @@ static void clean_up(struct sim *s)
 	free(s->points);
 }
 
-static char *run_once(uint64_t seed, char **trace, struct sim *stats)
+char *sim_run(uint64_t seed, FILE *trace, struct sim *stats)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	char *why;
@@ -534,14 +550,13 @@ static char *run_once(uint64_t seed, char **trace, struct sim *stats)
 	s->seed = s->rng = seed;
 	s->points = calloc(16384, sizeof(*s->points));
 	csv_list_init(&s->rings);
-	s->tracing = trace != NULL;
+	s->trace = trace;
 	if (!setjmp(s->fail))
 		run(s);
 	why = *s->why ? strdup(s->why) : NULL;
-	if (trace)
-		*trace = s->trace;
 	if (stats) {
 		stats->steps += s->steps;
+		stats->faults += s->faults;
 		stats->grants += s->grants;
 		stats->recoveries += s->recoveries;
 		stats->evictions += s->evictions;
@@ -549,18 +564,5 @@ static char *run_once(uint64_t seed, char **trace, struct sim *stats)
 	}
 	clean_up(s);
 	free(s);
-	return why;
-}
-
-char *sim_run(uint64_t seed, char **trace, struct sim *stats)
-{
-	char *why = run_once(seed, NULL, stats);
-
-	if (trace)
-		*trace = NULL;
-	if (why && trace) {
-		free(why);
-		why = run_once(seed, trace, NULL);
-	}
 	return why;
 }
