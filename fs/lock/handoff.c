@@ -401,6 +401,8 @@ static void obey(struct csv_handoffs *hs, struct ho_order *o)
 		settle_unnamed(hs);
 		return;
 	}
+	if (!b && !csv_ho_agent_begins((enum csv_ho_state)ho->state))
+		return;
 	if (!b)
 		b = bundle_new(hs, o);
 	b->named = true;

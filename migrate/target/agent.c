@@ -11,6 +11,11 @@ void csv_ho_agent_init(struct csv_ho_agent *a)
 	a->answer = CSV_HO_EV_COUNT;
 }
 
+bool csv_ho_agent_begins(enum csv_ho_state state)
+{
+	return state != CSV_HO_DONE;
+}
+
 static struct csv_ho_agent_act *act(struct csv_ho_agent_acts *out, enum csv_ho_todo todo)
 {
 	CSV_ASSERT(out->n < sizeof(out->a) / sizeof(out->a[0]));

@@ -48,6 +48,11 @@ struct csv_ho_agent {
 };
 
 void csv_ho_agent_init(struct csv_ho_agent *a);
+/*
+ * Whether an order of a handoff that this csvfs does not know makes an agent for it; state: of the record.  What is over
+ * was obeyed here and forgotten; csvlockd repeats it to who re-attaches, and the handles may be a later VM's by now.
+ */
+bool csv_ho_agent_begins(enum csv_ho_state state);
 /* outcome: of the record at the time of the order. */
 void csv_ho_agent_order(struct csv_ho_agent *a, enum csv_ho_verb verb, enum csv_ho_outcome outcome,
 			struct csv_ho_agent_acts *out);
