@@ -178,6 +178,11 @@ sim:
 	@$(MAKE) -j$(JOBS) --no-print-directory tests
 	@SEEDS=$(SEEDS) tests/run sim=cmocka:build/tests/sim
 
+# The same, with the tables of which state has met which event.
+sim-table:
+	@$(MAKE) -j$(JOBS) --no-print-directory tests
+	@for t in handoff machine; do SIM_TABLE=1 SEEDS=$(SEEDS) build/tests/sim/test_$$t || exit 1; done
+
 N ?= 5000
 crash:
 	@$(MAKE) -j$(JOBS) --no-print-directory tests
@@ -227,6 +232,7 @@ help:
 	@echo "make cluster-stop take it down"
 	@echo "make lab          tests on three virtual machines with Debian's kernel: DLM, open-iscsi, reservations"
 	@echo "make sim          the simulator, SEEDS=N seeds"
+	@echo "make sim-table    the same, with tables of the states and events that it has met"
 	@echo "make crash        recorded-write crash tests, N=... images"
 	@echo "make asan, tsan   unit tests under the sanitizers"
 	@echo "make install      DESTDIR= PREFIX=/usr/local"
@@ -236,5 +242,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim crash asan tsan cluster cluster-stop lab demo demo-stop format install help
+.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab demo demo-stop format install help
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

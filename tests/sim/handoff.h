@@ -27,6 +27,7 @@
 
 #include "migrate/core/table.h"
 #include "migrate/target/agent.h"
+#include "tests/sim/cover.h"
 #include "tests/sim/seeds.h"
 
 #define NODES 3u
@@ -144,6 +145,9 @@ void ho_job_step(struct world *w, unsigned n);
 bool ho_try_again(struct world *w, unsigned n); /* false: there was nothing to try */
 void ho_guest_step(struct world *w, unsigned n);
 void ho_third_starts(struct world *w);
+
+/* ---- cover_handoff.c ---- */
+const struct sim_table *ho_cover(void); /* of HO_GIVEN */
 
 /* ---- handoff_run.c ---- */
 /* Runs one seed. False: a violation, told in text. tally: HO_TALLIES counters. trace: NULL, or where it goes. */

@@ -35,6 +35,15 @@ static void request(struct world *w, enum csv_ho_request req)
 	ho_send_msg(w, from, &m);
 }
 
+/* Whatever state it is in. What `commit` then says was not asked for. */
+static void ask_foolishly(struct world *w)
+{
+	bool committed = w->committed;
+
+	request(w, CSV_HO_REQ_COMMIT + ho_pick(w, 4));
+	w->committed = committed;
+}
+
 static void ask(struct world *w)
 {
 	const struct csv_handoff *h = csv_ho_find(&w->node[SRC].table, w->id);
@@ -46,6 +55,8 @@ static void ask(struct world *w)
 		request(w, ho_pick(w, 8) ? CSV_HO_REQ_COMMIT : CSV_HO_REQ_ABORT);
 	} else if (h && h->state == CSV_HO_ACTIVE && !ho_pick(w, 3)) {
 		request(w, ho_pick(w, 3) ? CSV_HO_REQ_TAKEBACK : CSV_HO_REQ_FINISH);
+	} else if (h && h->state != CSV_HO_PREPARED && !ho_pick(w, h->state == CSV_HO_DONE ? 100 : 16)) {
+		ask_foolishly(w);
 	}
 }
 

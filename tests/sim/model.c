@@ -447,9 +447,9 @@ static void work_range(struct sim *s, unsigned n)
 
 	if (r->asked) {
 		msg = (struct csv_msg){ .type = CSV_MSG_BRL_CANCEL, .seq = r->seq };
-		if (r->wait == CSV_BRL_WAIT && !r->cancelled && sim_chance(s, 10)) {
+		if (!r->cancelled && sim_chance(s, 15)) {
 			r->cancelled = true;
-			sim_fs_tell(s, n, &msg);
+			sim_fs_tell(s, n, &msg); /* it may have been answered */
 		}
 		return;
 	}

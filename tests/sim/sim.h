@@ -9,6 +9,7 @@
  *	world.c  clock, queue of events, faults, run
  *	dlm.c    the kernel's DLM and dlm_controld, in every other run
  *	hang.c   a csvlockd that stands still while its node does not
+ *	stray.c  operations that come too late
  *	check.c  what must hold
  */
 #ifndef CSV_TESTS_SIM_H
@@ -234,10 +235,14 @@ struct sim {
 	struct sim_dlm dlm;
 	struct csv_actions actions;
 	struct sim_point *points;
+	uint32_t stray_sender; /* of the last operation that was sent too late */
+	uint64_t stray_seq;    /* 0: none */
+	uint64_t stray_sum;
 	uint64_t steps, faults, grants, recoveries, formed, evictions;
 	uint64_t rest_since; /* all is well since then; 0: it is not */
 	bool over;
 	FILE *trace;
+	uint64_t *tally; /* cover_machine.h; NULL: nobody counts */
 	jmp_buf fail;
 	char why[400];
 };
@@ -247,6 +252,11 @@ void sim_hang(struct sim *s, unsigned n);
 void sim_hang_for_good(struct sim *s, unsigned n);
 bool sim_hang_keeps(struct sim *s, unsigned n, const struct csv_event *ev); /* it hangs: the event waits */
 void sim_hang_end(struct sim_node *nd); /* its process has ended, and with it what it had not seen */
+
+/* ---- stray.c ---- */
+void sim_stray(struct sim *s, unsigned n);
+uint64_t sim_stray_before(struct sim *s, unsigned n, const struct csv_event *ev);
+void sim_stray_after(struct sim *s, unsigned n, uint64_t before);
 
 /* ---- world.c ---- */
 uint64_t sim_rand(struct sim *s, uint64_t below);
@@ -260,9 +270,14 @@ void sim_daemon_stop(struct sim *s, unsigned n);
 void sim_daemon_kill(struct sim *s, unsigned n); /* and started again, some time later */
 enum sim_moment { SIM_ATTACH, SIM_REPLAY };
 void sim_spite(struct sim *s, unsigned n, enum sim_moment at); /* a fault at the worst moment, sometimes */
+void sim_carry_out(struct sim *s, unsigned n); /* all in s->actions */
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev);
-/* Runs one seed. NULL: nothing wrong; else why, to be freed. trace: where the trace goes, or NULL. */
-char *sim_run(uint64_t seed, FILE *trace, struct sim *stats);
+struct sim_count;
+/*
+ * Runs one seed. NULL: nothing wrong; else why, to be freed. trace: where the trace goes, or NULL. tally: counters of
+ * cover_machine.h, or NULL.
+ */
+char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count);
 
 void sim_carry_out(struct sim *s, unsigned n); /* s->actions */
 void sim_crash_later(struct sim *s, unsigned n, uint64_t us); /* unless it does so before */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "lib/bug.h"
+#include "tests/sim/cover.h"
 #include "tests/sim/handoff.h"
 
 #ifdef CSV_BUGS
@@ -19,6 +20,8 @@
 #else
 #define SEEDS 8000
 #endif
+/* So many meet every pair that can be. */
+#define COVERED 8000
 
 static char *run_seed(uint64_t seed, uint64_t *tally, struct sim_count *count)
 {
@@ -41,6 +44,7 @@ static void test_faults(void **state)
 	struct sim_batch batch = { "handoff", run_seed, sim_env("SEEDS", SEEDS), HO_TALLIES };
 	uint64_t tally[HO_TALLIES] = { 0 }, failed = sim_env("SEED", 0);
 	char *why = NULL;
+	bool good;
 
 	if (failed) {
 		assert_true(sim_replay(replay, failed, true));
@@ -54,6 +58,8 @@ static void test_faults(void **state)
 	printf("# handoff: undecided %llu, kept %llu, moved %llu\n",
 	       (unsigned long long)tally[HO_OUTCOME + CSV_HO_NONE], (unsigned long long)tally[HO_OUTCOME + CSV_HO_KEPT],
 	       (unsigned long long)tally[HO_OUTCOME + CSV_HO_MOVED]);
+	good = sim_table_use(ho_cover(), &tally[HO_GIVEN], batch.seeds, COVERED);
+	assert_true(good);
 	assert_true(tally[HO_OUTCOME + CSV_HO_MOVED] > batch.seeds / 10);
 	assert_true(tally[HO_OUTCOME + CSV_HO_KEPT] > batch.seeds / 10);
 }

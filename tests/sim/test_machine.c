@@ -12,34 +12,27 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/sim/cover_machine.h"
 #include "tests/sim/seeds.h"
-#include "tests/sim/sim.h"
 
 #ifdef CSV_BUGS
 #define SEEDS 200 /* with no bug switched on */
 #else
 #define SEEDS 4000
 #endif
-
-enum { STEPS, GRANTS, RECOVERIES, EVICTIONS, REFUSED, TALLIES };
+/* So many meet every pair that can be. */
+#define COVERED 4000
 
 static char *run_seed(uint64_t seed, uint64_t *tally, struct sim_count *count)
 {
-	struct sim stats = { 0 };
-	char *why = sim_run(seed, NULL, &stats);
-
-	*count = (struct sim_count){ (uint32_t)stats.steps, (uint32_t)stats.faults };
-	tally[STEPS] += stats.steps;
-	tally[GRANTS] += stats.grants;
-	tally[RECOVERIES] += stats.recoveries;
-	tally[EVICTIONS] += stats.evictions;
-	tally[REFUSED] += stats.disk.refused;
-	return why;
+	return sim_run(seed, NULL, tally, count);
 }
 
 static bool replay(uint64_t seed, FILE *trace)
 {
-	char *why = sim_run(seed, trace, NULL);
+	uint64_t tally[SIM_TALLIES] = { 0 };
+	struct sim_count count;
+	char *why = sim_run(seed, trace, tally, &count);
 
 	free(why);
 	return !why;
@@ -51,10 +44,11 @@ static uint64_t trace_sum(uint64_t seed)
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
+	struct sim_count count;
 	uint64_t sum;
 
 	assert_non_null(f);
-	free(sim_run(seed, f, NULL));
+	free(sim_run(seed, f, NULL, &count));
 	fclose(f);
 	assert_true(len > 1000);
 	sum = csv_mix(0, text, len);
@@ -72,9 +66,10 @@ static void test_replays_exactly(void **state)
 
 static void test_seeds(void **state)
 {
-	struct sim_batch batch = { "machine", run_seed, sim_env("SEEDS", SEEDS), TALLIES };
-	uint64_t tally[TALLIES] = { 0 }, failed = sim_env("SEED", 0);
+	struct sim_batch batch = { "machine", run_seed, sim_env("SEEDS", SEEDS), SIM_TALLIES };
+	uint64_t tally[SIM_TALLIES] = { 0 }, failed = sim_env("SEED", 0);
 	char *why = NULL;
+	bool good;
 
 	if (failed) {
 		assert_true(sim_replay(replay, failed, true));
@@ -86,9 +81,13 @@ static void test_seeds(void **state)
 		fail_msg("seed %llu: %s", (unsigned long long)failed, why);
 	}
 	printf("# machine: %llu steps, %llu grants, %llu recoveries, %llu evictions, %llu late writes refused\n",
-	       (unsigned long long)tally[STEPS], (unsigned long long)tally[GRANTS],
-	       (unsigned long long)tally[RECOVERIES], (unsigned long long)tally[EVICTIONS],
-	       (unsigned long long)tally[REFUSED]);
+	       (unsigned long long)tally[SIM_T_STEPS], (unsigned long long)tally[SIM_T_GRANTS],
+	       (unsigned long long)tally[SIM_T_RECOVERIES], (unsigned long long)tally[SIM_T_EVICTIONS],
+	       (unsigned long long)tally[SIM_T_REFUSED]);
+	good = sim_table_use(&sim_cover_lives, &tally[SIM_T_LIVES], batch.seeds, COVERED);
+	good &= sim_table_use(&sim_cover_answers, &tally[SIM_T_ANSWERS], batch.seeds, COVERED);
+	good &= sim_table_use(&sim_cover_phases, &tally[SIM_T_PHASES], batch.seeds, COVERED);
+	assert_true(good);
 }
 
 int main(void)

@@ -7,27 +7,32 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
 #include "lib/bug.h"
+#include "tests/sim/seeds.h"
 #include "tests/sim/sim.h"
 
 #ifdef CSV_BUGS
+static char *run_seed(uint64_t seed, uint64_t *tally, struct sim_count *count)
+{
+	return sim_run(seed, NULL, NULL, count);
+}
+
 static void find(unsigned long mask, const char *name)
 {
-	const char *env = getenv("BUG_SEEDS");
-	uint64_t n = env ? strtoull(env, NULL, 10) : 3000;
+	struct sim_batch batch = { name, run_seed, sim_env("BUG_SEEDS", 10000), 0 };
 	char *why = NULL;
 	uint64_t seed;
 
 	csv_bug_set(mask);
-	for (seed = 1; seed <= n && !why; seed++)
-		why = sim_run(seed, NULL, NULL);
+	seed = sim_batch_run(&batch, NULL, &why);
 	csv_bug_set(0);
-	if (!why)
-		fail_msg("%s is not found in %llu seeds", name, (unsigned long long)n);
-	print_message("%s: found after %llu seeds: %s\n", name, (unsigned long long)seed - 1, why);
+	if (!seed)
+		fail_msg("%s is not found in %llu seeds", name, (unsigned long long)batch.seeds);
+	printf("# bug %s: found at seed %llu: %s\n", name, (unsigned long long)seed, why);
 	free(why);
 }
 

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "lib/env.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/cover_machine.h"
+#include "tests/sim/seeds.h"
 
 uint64_t sim_rand(struct sim *s, uint64_t below)
 {
@@ -200,13 +201,26 @@ void sim_carry_out(struct sim *s, unsigned n)
 
 void sim_step(struct sim *s, unsigned n, const struct csv_event *ev)
 {
+	uint64_t stray;
+
 	if (sim_hang_keeps(s, n, ev))
 		return;
 	s->steps++;
+	sim_cover(s, n, ev);
+	stray = sim_stray_before(s, n, ev);
 	csv_machine_step(s->node[n].m, ev, &s->actions);
+	sim_stray_after(s, n, stray);
 	sim_carry_out(s, n);
 	sim_check_point(s, n);
 	sim_check_evict(s, n);
+}
+
+static void stray_event(struct sim *s, uint64_t a, uint64_t b, void *data)
+{
+	if (s->calm)
+		return;
+	sim_stray(s, (unsigned)sim_rand(s, s->nnodes));
+	sim_at(s, sim_rand(s, 200) * SIM_MS, -1, NULL, stray_event, 0, 0, NULL);
 }
 
 void sim_daemon_start(struct sim *s, unsigned n)
@@ -509,6 +523,7 @@ static void run(struct sim *s)
 	for (unsigned i = 0; i < s->nnodes; i++)
 		sim_at(s, sim_rand(s, 1500) * SIM_MS, -1, NULL, boot_event, i, 0, NULL);
 	sim_at(s, (1500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
+	sim_at(s, 1000 * SIM_MS, -1, NULL, stray_event, 0, 0, NULL);
 	sim_at(s, SIM_FAULTS_END, -1, NULL, calm_event, 0, 0, NULL);
 	while (!s->over && s->nheap && s->heap[0].time <= SIM_END) {
 		struct sim_event e = pop(s);
@@ -541,7 +556,16 @@ static void clean_up(struct sim *s)
 	free(s->points);
 }
 
-char *sim_run(uint64_t seed, FILE *trace, struct sim *stats)
+static void count_up(const struct sim *s, uint64_t *tally)
+{
+	tally[SIM_T_STEPS] += s->steps;
+	tally[SIM_T_GRANTS] += s->grants;
+	tally[SIM_T_RECOVERIES] += s->recoveries;
+	tally[SIM_T_EVICTIONS] += s->evictions;
+	tally[SIM_T_REFUSED] += s->disk.refused;
+}
+
+char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	char *why;
@@ -551,17 +575,13 @@ char *sim_run(uint64_t seed, FILE *trace, struct sim *stats)
 	s->points = calloc(16384, sizeof(*s->points));
 	csv_list_init(&s->rings);
 	s->trace = trace;
+	s->tally = tally;
 	if (!setjmp(s->fail))
 		run(s);
 	why = *s->why ? strdup(s->why) : NULL;
-	if (stats) {
-		stats->steps += s->steps;
-		stats->faults += s->faults;
-		stats->grants += s->grants;
-		stats->recoveries += s->recoveries;
-		stats->evictions += s->evictions;
-		stats->disk.refused += s->disk.refused;
-	}
+	if (tally)
+		count_up(s, tally);
+	*count = (struct sim_count){ (uint32_t)s->steps, (uint32_t)s->faults };
 	clean_up(s);
 	free(s);
 	return why;

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the record of a handoff meets, whether it takes it or not. Counted in handoff_bus.c. */
+#include "tests/sim/handoff.h"
+
+#define NOT_YET "that order is given in a later state"
+#define HAS_ARMED "the destination has armed, and said so before"
+#define TWICE "an answer that is given twice, or overtaken by a death"
+static const struct sim_never never[] = {
+	{ CSV_HO_PREPARING, CSV_HO_EV_COMMITTED, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_FAILED, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_ACTIVATED, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_UNABLE, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_RETURNED, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_RAN, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_IS_SRC, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_IS_DST, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_IS_OTHER, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_RESUMED, NOT_YET },
+	{ CSV_HO_PREPARING, CSV_HO_EV_FIRST_IO, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_REFUSED, HAS_ARMED },
+	{ CSV_HO_PREPARED, CSV_HO_EV_COMMITTED, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_FAILED, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_ACTIVATED, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_UNABLE, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_RETURNED, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_RAN, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_IS_SRC, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_IS_DST, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_IS_OTHER, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_RESUMED, NOT_YET },
+	{ CSV_HO_PREPARED, CSV_HO_EV_FIRST_IO, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_REFUSED, HAS_ARMED },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_ACTIVATED, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_UNABLE, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_RETURNED, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_RAN, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_IS_SRC, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_IS_DST, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_IS_OTHER, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_RESUMED, NOT_YET },
+	{ CSV_HO_COMMITTING, CSV_HO_EV_FIRST_IO, NOT_YET },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_REFUSED, HAS_ARMED },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_FAILED, "the leases are the destination's" },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_IS_SRC, "the leases are the destination's" },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_IS_OTHER, "the leases are the destination's" },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_RETURNED, NOT_YET },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_RAN, NOT_YET },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_RESUMED, NOT_YET },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_IS_DST, TWICE, true },
+	{ CSV_HO_ACTIVATING, CSV_HO_EV_FIRST_IO, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_ARMED, HAS_ARMED },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_REFUSED, HAS_ARMED },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_FAILED, "the leases were the destination's" },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_IS_SRC, "the leases were the destination's" },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_RETURNED, "who gives back leads to done" },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_RESUMED, "who gives back leads to done" },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_COMMITTED, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_ACTIVATED, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_UNABLE, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_RAN, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_IS_DST, TWICE, true },
+	{ CSV_HO_ACTIVE, CSV_HO_EV_IS_OTHER, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_REFUSED, HAS_ARMED },
+	{ CSV_HO_RETURNING, CSV_HO_EV_FAILED, "the leases were the destination's" },
+	{ CSV_HO_RETURNING, CSV_HO_EV_ARMED, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_COMMITTED, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_ACTIVATED, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_UNABLE, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_IS_SRC, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_IS_DST, TWICE, true },
+	{ CSV_HO_RETURNING, CSV_HO_EV_IS_OTHER, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_COMMITTED, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_FAILED, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_ACTIVATED, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_UNABLE, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_RETURNED, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_RAN, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_RESUMED, TWICE, true },
+	{ CSV_HO_RESOLVING, CSV_HO_EV_FIRST_IO, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_COMMITTED, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_FAILED, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_ACTIVATED, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_UNABLE, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_RETURNED, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_RAN, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_IS_DST, TWICE, true },
+	{ CSV_HO_DONE, CSV_HO_EV_RESUMED, TWICE, true },
+	{ 0, 0, NULL },
+};
+
+static const char *state_names[CSV_HO_STATE_COUNT], *event_names[CSV_HO_EV_COUNT];
+static const struct sim_table table = {
+	"handoff's state x event", CSV_HO_STATE_COUNT, CSV_HO_EV_COUNT, state_names, event_names, never
+};
+
+const struct sim_table *ho_cover(void)
+{
+	for (unsigned i = 0; i < CSV_HO_STATE_COUNT; i++)
+		state_names[i] = csv_ho_state_name((enum csv_ho_state)i);
+	for (unsigned i = 0; i < CSV_HO_EV_COUNT; i++)
+		event_names[i] = csv_ho_event_name((enum csv_ho_event_type)i);
+	return &table;
+}
