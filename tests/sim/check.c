@@ -12,6 +12,44 @@ static bool in_use(const struct sim *s, const struct sim_fs *fs)
 	return fs->state != FS_DEAD && sim_key_registered(s, fs->key);
 }
 
+/* The slot's present life on disk is this one, and is not over. */
+static bool on_disk(const struct sim *s, uint32_t slot, uint32_t incarnation)
+{
+	return s->disk.slot[slot].state != SIM_CLEAN && s->disk.slot[slot].incarnation == incarnation;
+}
+
+void sim_check_ends(struct sim *s, unsigned n)
+{
+	const struct sim_fs *fs = &s->node[n].fs;
+	struct sim_ghost *g = &s->disk.ghost[fs->slot];
+
+	if (fs->state < FS_RUN || !on_disk(s, fs->slot, fs->incarnation))
+		return;
+	g->incarnation = fs->incarnation;
+	for (unsigned i = 1; i <= SIM_INODES; i++)
+		g->held[i] = fs->lock[i].held;
+}
+
+/* Nobody uses what a slot held before it was replayed: not of one that has ended, nor of one that is fenced. */
+static void check_dead(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
+{
+	for (unsigned k = 0; k < SIM_SLOTS; k++) {
+		const struct sim_ghost *g = &s->disk.ghost[k];
+
+		if (g->incarnation && !csv_mode_compatible(g->held[inode], mode))
+			sim_fail(s, "inode %u: node %u gets %s, which slot %u.%u had, before its replay", inode, n + 1,
+				 csv_mode_name(mode), k, g->incarnation);
+	}
+	for (unsigned i = 0; i < s->nnodes; i++) {
+		const struct sim_fs *o = &s->node[i].fs;
+
+		if (i != n && o->state >= FS_RUN && !in_use(s, o) && on_disk(s, o->slot, o->incarnation) &&
+		    !csv_mode_compatible(o->lock[inode].held, mode))
+			sim_fail(s, "inode %u: node %u gets %s, which fenced node %u has, before its replay", inode,
+				 n + 1, csv_mode_name(mode), i + 1);
+	}
+}
+
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
 {
 	const struct sim_home *h = &s->disk.home[inode];
@@ -27,12 +65,15 @@ void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mo
 			sim_fail(s, "inode %u: node %u gets %s while node %u has %s", inode, n + 1, csv_mode_name(mode),
 				 i + 1, csv_mode_name(o->lock[inode].held));
 	}
+	check_dead(s, n, inode, mode);
 	if (h->writing)
 		sim_fail(s, "inode %u: node %u gets %s while its home block is being written", inode, n + 1,
 			 csv_mode_name(mode));
 	if (h->version < s->disk.acked[inode])
 		sim_fail(s, "inode %u: node %u finds version %llu, %llu was acknowledged", inode, n + 1,
 			 (unsigned long long)h->version, (unsigned long long)s->disk.acked[inode]);
+	if (h->version == s->disk.acked[inode] && h->version && h->value != s->disk.acked_value[inode])
+		sim_fail(s, "inode %u: node %u finds another write than the acknowledged one", inode, n + 1);
 }
 
 void sim_check_range(struct sim *s, unsigned n)
@@ -47,6 +88,56 @@ void sim_check_range(struct sim *s, unsigned n)
 	}
 }
 
+/* Who holds what fits together, in the state. The dead owner of `mount` does not count for a mounter. */
+static void check_holders(struct sim *s, unsigned n, const struct csv_space *sp, const struct csv_rsb *r)
+{
+	struct csv_list *a, *b;
+
+	if (r->res.type == CSV_RES_MOUNT || r->res.type == CSV_RES_SLOT)
+		return;
+	csv_list_for_each(a, &r->holders) {
+		const struct csv_lkb *x = csv_list_entry(a, const struct csv_lkb, link);
+
+		for (b = a->next; b != &r->holders; b = b->next) {
+			const struct csv_lkb *y = csv_list_entry(b, const struct csv_lkb, link);
+
+			if (!csv_mode_compatible(x->mode, y->mode))
+				sim_fail(s, "node %u: in its state nodes %u and %u both hold a %s lock", n + 1,
+					 x->place->nodeid, y->place->nodeid, csv_res_type_name(r->res.type));
+		}
+	}
+}
+
+struct range_check {
+	struct sim *s;
+	const struct csv_space *sp;
+	unsigned node;
+};
+
+static void check_range_owner(void *arg, const struct csv_brl *l)
+{
+	const struct range_check *c = arg;
+
+	if (!csv_place_by_id(c->sp, l->node))
+		sim_fail(c->s, "node %u: a byte range belongs to a mount that is no more", c->node + 1);
+}
+
+static void check_state(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	const struct csv_space *sp;
+
+	csv_for_each_space(sp, &m->state)
+	{
+		struct range_check c = { s, sp, n };
+		struct csv_omap_node *o;
+
+		for (o = csv_omap_first(&sp->rsbs); o; o = csv_omap_next(o))
+			check_holders(s, n, sp, csv_rsb_of(o));
+		csv_brl_walk(sp->brl, check_range_owner, &c);
+	}
+}
+
 /* Equal chains, equal states. */
 void sim_check_point(struct sim *s, unsigned n)
 {
@@ -56,6 +147,7 @@ void sim_check_point(struct sim *s, unsigned n)
 
 	if (m->phase != CSV_PHASE_FORMED || (chain & 15))
 		return;
+	check_state(s, n);
 	digest = csv_machine_digest(m);
 	if (p->chain == chain && p->digest != digest)
 		sim_fail(s, "node %u: state differs from another member's at the same point of the order", n + 1);
@@ -123,11 +215,37 @@ static void trace_state(struct sim *s, unsigned n)
 	}
 }
 
-static void check_waits(struct sim *s, unsigned n, const struct sim_lock *l, const char *what, uint32_t id)
+static void check_wait(struct sim *s, unsigned n, uint64_t since, const char *what, uint32_t id)
 {
-	if (l->want != CSV_NL && s->now - l->since > 10000 * SIM_MS)
+	uint64_t from = since > SIM_FAULTS_END ? since : SIM_FAULTS_END;
+
+	if (s->now > from + SIM_BOUND)
 		sim_fail(s, "node %u waits for %s %u since %llu ms, the faults ended long ago", n + 1, what, id,
-			 (unsigned long long)((s->now - l->since) / SIM_MS));
+			 (unsigned long long)((s->now - since) / SIM_MS));
+}
+
+void sim_check_bounds(struct sim *s, unsigned n)
+{
+	const struct sim_fs *fs = &s->node[n].fs;
+
+	if ((int)n == s->lost || s->now < SIM_FAULTS_END)
+		return;
+	if (fs->mount.want != CSV_NL)
+		check_wait(s, n, fs->mount.since, "mount", 0);
+	if (fs->slotlock.want != CSV_NL)
+		check_wait(s, n, fs->slotlock.since, "slot", fs->slot);
+	for (uint32_t i = 1; i <= SIM_INODES; i++) {
+		if (fs->lock[i].want != CSV_NL)
+			check_wait(s, n, fs->lock[i].since, "inode", i);
+	}
+	if (fs->range.asked)
+		check_wait(s, n, fs->range.since, "a byte range", 0);
+	if (fs->state == FS_RUN)
+		s->node[n].mounted = s->now;
+	else
+		check_wait(s, n, fs->state_since, "the end of its state", fs->state);
+	if (s->now > SIM_FAULTS_END + 2 * SIM_BOUND && s->now > s->node[n].mounted + 2 * SIM_BOUND)
+		sim_fail(s, "node %u does not come to mount", n + 1);
 }
 
 /* Who was fenced behind his back finds out by his next write: the run goes on until then. */
@@ -185,14 +303,7 @@ void sim_check_end(struct sim *s)
 			continue;
 		if (!csv_machine_formed(s->node[n].m))
 			sim_fail(s, "node %u: no view", n + 1);
-		check_waits(s, n, &fs->mount, "mount", 0);
-		check_waits(s, n, &fs->slotlock, "slot", fs->slot);
-		for (uint32_t i = 1; i <= SIM_INODES; i++)
-			check_waits(s, n, &fs->lock[i], "inode", i);
-		if (fs->range.asked && s->now - fs->range.since > 10000 * SIM_MS)
-			sim_fail(s, "node %u: a byte-range request is not answered", n + 1);
-		if (fs->state != FS_RUN && s->now - fs->state_since > 10000 * SIM_MS)
-			sim_fail(s, "node %u: csvfs is stuck in state %d", n + 1, fs->state);
+		sim_check_bounds(s, n);
 		if (fs->state == FS_RUN && (fs->view.out || fs->view.frozen))
 			sim_fail(s, "node %u: the volume is still frozen, out %#llx", n + 1,
 				 (unsigned long long)fs->view.out);

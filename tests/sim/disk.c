@@ -55,8 +55,10 @@ static void write_slot(struct sim *s, const struct sim_command *c)
 	if (c->only_incarnation && d->incarnation != c->only_incarnation)
 		return; /* that life is long over */
 	d->state = c->state;
-	if (c->state == SIM_CLEAN)
+	if (c->state == SIM_CLEAN) {
 		d->n = 0; /* its head says so before the slot block does */
+		s->disk.ghost[c->slot].incarnation = 0;
+	}
 	sim_trace(s, "lun: n%u writes slot %u, state %u", c->node + 1, c->slot, c->state);
 	if (c->only_incarnation)
 		return;

@@ -109,7 +109,8 @@ void sim_fs_die(struct sim *s, unsigned n, const char *why)
 
 		sim_at(s, at - s->now, (int)n, &s->node[n].daemon_life, gone_event, n, fs->conn, NULL);
 	}
-	*fs = (struct sim_fs){ .life = life + 1 };
+	sim_check_ends(s, n);
+	*fs = (struct sim_fs){ .life = life + 1, .state_since = s->now };
 	start_later(s, n);
 }
 
@@ -267,6 +268,7 @@ static void take_over(struct sim *s, uint64_t n, uint64_t b, void *data)
 	}
 	sim_trace(s, "n%u recovers slot %u.%u itself", (unsigned)n + 1, fs->slot, d->incarnation);
 	d->state = SIM_CLEAN;
+	s->disk.ghost[fs->slot].incarnation = 0;
 	fs->incarnation = d->incarnation + 1;
 	write_slot(s, (unsigned)n);
 }
@@ -388,8 +390,10 @@ static void journal_done(struct sim *s, unsigned n, const struct sim_command *c,
 	l->dirty = true;
 	l->version = c->rec.version;
 	l->value = c->rec.value;
-	if (s->disk.acked[c->rec.inode] < c->rec.version)
+	if (s->disk.acked[c->rec.inode] < c->rec.version) {
 		s->disk.acked[c->rec.inode] = c->rec.version;
+		s->disk.acked_value[c->rec.inode] = c->rec.value;
+	}
 }
 
 static void write_inode(struct sim *s, unsigned n, uint32_t i)
@@ -486,6 +490,7 @@ static void tick(struct sim *s, uint64_t n, uint64_t life, void *data)
 	struct sim_fs *fs = &s->node[n].fs;
 
 	sim_at(s, (5 + sim_rand(s, 60)) * SIM_MS, (int)n, &s->node[n].life, tick, n, 0, NULL);
+	sim_check_bounds(s, (unsigned)n);
 	if (fs->state == FS_RUN) {
 		if (fs->umount_wanted && !sim_fs_busy(fs)) {
 			set_state(s, (unsigned)n, FS_FLUSH);

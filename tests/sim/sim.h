@@ -31,6 +31,7 @@
 #define SIM_FAULTS_END (12000 * SIM_MS)
 #define SIM_END (45000 * SIM_MS)
 #define SIM_REST (3000 * SIM_MS) /* quiet for so long: nothing more will happen */
+#define SIM_BOUND (10000 * SIM_MS) /* answered by then, once the faults have ended */
 #define SIM_REATTACH_MS 1500u
 #define SIM_BEAT_MS 400u
 #define SIM_EVICT_MS 2000u
@@ -85,12 +86,19 @@ struct sim_dslot {
 	struct sim_record *journal;
 	size_t n, cap;
 };
+/* What the last life of a slot held when it ended, until somebody has replayed its journal. */
+struct sim_ghost {
+	uint32_t incarnation; /* 0: it ended clean, or was replayed */
+	enum csv_mode held[SIM_INODES + 1];
+};
 struct sim_disk {
 	struct sim_dslot slot[SIM_SLOTS];
 	struct sim_home home[SIM_INODES + 1];
 	uint64_t keys[256];
 	unsigned nkeys;
+	struct sim_ghost ghost[SIM_SLOTS];
 	uint64_t acked[SIM_INODES + 1]; /* highest version whose write was acknowledged to somebody */
+	uint64_t acked_value[SIM_INODES + 1];
 	uint64_t refused;		/* commands under a key that is gone */
 };
 
@@ -188,6 +196,7 @@ struct sim_node {
 	struct sim_hung *late; /* what csvlockd will find when it goes on */
 	size_t nlate, caplate;
 	struct sim_fs fs;
+	uint64_t mounted;	    /* the last time its csvfs was seen at work */
 	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
 	size_t ndeferred, capdeferred;
@@ -341,6 +350,8 @@ bool sim_fs_busy(const struct sim_fs *fs);
 /* ---- check.c ---- */
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode);
 void sim_check_range(struct sim *s, unsigned n);
+void sim_check_ends(struct sim *s, unsigned n);   /* its csvfs is about to be no more */
+void sim_check_bounds(struct sim *s, unsigned n); /* once the faults have ended nobody waits for long */
 void sim_check_point(struct sim *s, unsigned n);
 void sim_check_evict(struct sim *s, unsigned n);
 void sim_check_evicted(struct sim *s, unsigned n);

@@ -300,7 +300,8 @@ static void crash(struct sim *s, unsigned n)
 	nd->frozen = false;
 	drop_deferred(nd);
 	sim_daemon_stop(s, n);
-	nd->fs = (struct sim_fs){ .life = nd->fs.life + 1 };
+	sim_check_ends(s, n);
+	nd->fs = (struct sim_fs){ .life = nd->fs.life + 1, .state_since = s->now };
 	sim_cpg_down(s, n);
 	sim_dlm_crashed(s, n);
 	sim_at(s, (500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, boot_event, n, 0, NULL);
