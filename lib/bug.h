@@ -17,7 +17,20 @@
 	X(F5_MARK_ONCE)           /* recovery: the slot is not marked again after the preempt */ \
 	X(H3_OFFER_TO_ANYONE)     /* handoff: an offered lease goes to whoever asks */ \
 	X(H4_UNPARK_ON_UNKNOWN)   /* handoff: parked writes go on when the commit's fate is unknown */ \
-	X(H6_TAKEBACK_AFTER_RUN)  /* handoff: taken back though the destination has written */
+	X(H6_TAKEBACK_AFTER_RUN)  /* handoff: taken back though the destination has written */ \
+	X(H4_LOOKS_TOO_EARLY)     /* handoff: the leases are read before who may write them was recovered */ \
+	X(H5_OLD_REVOKE)          /* handoff: an order of one that is over is obeyed once more */ \
+	X(SEEN_NOT_AWAITED)       /* mount: attached when the first member has seen it */ \
+	X(GRANT_TOLD_EARLY)       /* engine: told before an own message has come back */ \
+	X(L1_GRANT_WITHOUT_QUORUM) /* engine: a minority grants */ \
+	X(DENY_LOST)              /* engine: who does not want to wait is not told that he would have to */ \
+	X(L3_BACK_AFTER_FENCE)    /* mount: who comes back is taken in though his fence was ordered */ \
+	X(L9_STALE_LINE_WINS)     /* membership: the line that saw less goes on */ \
+	X(L9_NO_DOUBT)            /* membership: a line that was not quorate believes what it knows */ \
+	X(LATE_OPS_LOST)          /* transfer: what was delivered while the state came is not applied to it */ \
+	X(REPLAY_WITHOUT_FENCE)   /* recovery: nobody is fenced before replays */ \
+	X(J6_NOBODY_USES_IT)      /* recovery: whoever asks is told that nobody uses the torn block */ \
+	X(RANGES_OF_THE_DEAD)     /* byte ranges outlive the mount that had them */
 
 enum csv_bug {
 #define CSV_BUG_ENUM(name) CSV_BUG_##name,

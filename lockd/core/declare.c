@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 /* Entries in one DECLARE or DECLARE_BRL, so that a message stays well below CSV_MACHINE_SEND_MAX. */
@@ -26,7 +27,8 @@ static bool acceptable(const struct csv_slot *s, uint32_t nodeid, uint32_t incar
 		return incarnation > s->dead;
 	case CSV_LIFE_LOST:
 	case CSV_LIFE_OUT:
-		return s->incarnation == incarnation && s->nodeid == nodeid && !s->asked;
+		return s->incarnation == incarnation && s->nodeid == nodeid &&
+		       (!s->asked || CSV_BUG(L3_BACK_AFTER_FENCE));
 	case CSV_LIFE_ATTACHING:
 	case CSV_LIFE_DECLARING:
 	case CSV_LIFE_LIVE:

@@ -18,6 +18,7 @@
  */
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 static void slot_reset(struct csv_slot *s)
@@ -173,7 +174,7 @@ static bool all_seen(const struct csv_machine *m, const struct csv_slot *s)
 {
 	uint64_t all = m->state.nmembers == 64 ? UINT64_MAX : (1ull << m->state.nmembers) - 1;
 
-	return (s->seen & all) == all;
+	return (s->seen & all) == all || CSV_BUG(SEEN_NOT_AWAITED);
 }
 
 bool csv_apply_seen(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)

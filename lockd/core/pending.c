@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 struct pending {
@@ -113,7 +114,7 @@ void csv_pending_run(struct csv_machine *m)
 			renew(m, p);
 		if (p->vid != m->state.vid)
 			continue;
-		if (m->alone || p->pos < m->confirmed) {
+		if (m->alone || p->pos < m->confirmed || CSV_BUG(GRANT_TOLD_EARLY)) {
 			tell(m, p);
 			drop(p);
 		} else if (p->pos >= m->synced) {

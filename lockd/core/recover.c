@@ -152,7 +152,7 @@ static void fence_all(struct csv_machine *m, struct csv_space *sp)
 
 		if (s->life != CSV_LIFE_OUT || s->step != CSV_STEP_WAIT)
 			continue;
-		if (CSV_BUG(F4_NO_RECOVERER_FENCE) && s->was_rec)
+		if ((CSV_BUG(F4_NO_RECOVERER_FENCE) && s->was_rec) || CSV_BUG(REPLAY_WITHOUT_FENCE))
 			s->step = CSV_STEP_FENCED;
 		else
 			give_order(m, sp, i, CSV_ORDER_FENCE);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 /* Bytes of state in a piece. */
@@ -387,6 +388,8 @@ static void load(struct csv_machine *m, uint32_t sender)
 	csv_list_for_each(pos, &m->late) {
 		struct csv_kept *k = csv_list_entry(pos, struct csv_kept, link);
 
+		if (CSV_BUG(LATE_OPS_LOST))
+			continue;
 		csv_apply(m, k->sender, k->data, k->len);
 	}
 	csv_kept_clear(&m->late);

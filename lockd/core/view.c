@@ -23,6 +23,7 @@
  */
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 static uint32_t votes_of(const struct csv_machine *m, uint32_t nodeid)
@@ -230,6 +231,8 @@ static bool better(const struct csv_machine *m, unsigned a, unsigned b)
 {
 	const struct csv_hello *x = &m->hello[a], *y = &m->hello[b];
 
+	if (CSV_BUG(L9_STALE_LINE_WINS))
+		return x->gen < y->gen;
 	if (x->cont != y->cont)
 		return x->cont;
 	if (x->gen != y->gen)

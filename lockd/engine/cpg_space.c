@@ -14,6 +14,7 @@
  */
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 static struct csv_lkb *lkb_at(struct csv_list *pos)
@@ -28,7 +29,7 @@ static bool mounting_lock(struct csv_res res)
 
 static bool may_grant(const struct csv_machine *m, const struct csv_space *sp, const struct csv_lkb *w)
 {
-	if (!m->quorate)
+	if (!m->quorate && !CSV_BUG(L1_GRANT_WITHOUT_QUORUM))
 		return false;
 	if (!csv_space_frozen(sp))
 		return true;
@@ -80,7 +81,7 @@ static void tell_deny(struct csv_machine *m, struct csv_space *sp, const struct 
 	struct csv_local *c = csv_local_at(m, sp, l->place);
 	struct csv_hold *h = c ? csv_hold_find(c, l->rsb->res) : NULL;
 
-	if (!h || h->want == CSV_NL || h->seq != l->seq)
+	if (!h || h->want == CSV_NL || h->seq != l->seq || CSV_BUG(DENY_LOST))
 		return;
 	h->want = CSV_NL;
 	fill_lock(&msg.lock, l->rsb->res, l->mode);
@@ -292,7 +293,7 @@ enum csv_mode csv_space_in_use(const struct csv_space *sp, struct csv_res res)
 	struct csv_rsb *r = csv_rsb_find(sp, res);
 	struct csv_list *pos;
 
-	if (!r)
+	if (!r || CSV_BUG(J6_NOBODY_USES_IT))
 		return CSV_NL;
 	csv_list_for_each(pos, &r->holders) {
 		const struct csv_lkb *h = lkb_at(pos);

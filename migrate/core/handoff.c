@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lib/log.h"
 #include "migrate/core/handoff.h"
 
@@ -94,7 +95,7 @@ static void moved(struct csv_handoff *h, struct csv_ho_actions *out)
 
 static bool ready(const struct csv_handoff *h)
 {
-	return (!h->src_out || h->src_recovered) && (!h->dst_out || h->dst_recovered);
+	return ((!h->src_out || h->src_recovered) && (!h->dst_out || h->dst_recovered)) || CSV_BUG(H4_LOOKS_TOO_EARLY);
 }
 
 static bool alive(const struct csv_ho_view *v, uint32_t slot)

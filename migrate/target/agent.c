@@ -13,7 +13,7 @@ void csv_ho_agent_init(struct csv_ho_agent *a)
 
 bool csv_ho_agent_begins(enum csv_ho_state state)
 {
-	return state != CSV_HO_DONE;
+	return state != CSV_HO_DONE || CSV_BUG(H5_OLD_REVOKE);
 }
 
 static struct csv_ho_agent_act *act(struct csv_ho_agent_acts *out, enum csv_ho_todo todo)

@@ -65,9 +65,9 @@ static void test_faults(void **state)
 }
 
 #ifdef CSV_BUGS
-static void find_bug(enum csv_bug bug)
+static void find_bug(enum csv_bug bug, const char *name)
 {
-	struct sim_batch batch = { "bug", run_seed, 10000, HO_TALLIES };
+	struct sim_batch batch = { name, run_seed, sim_env("BUG_SEEDS", 10000), HO_TALLIES };
 	uint64_t tally[HO_TALLIES] = { 0 }, seed;
 	char *why = NULL;
 
@@ -75,31 +75,25 @@ static void find_bug(enum csv_bug bug)
 	seed = sim_batch_run(&batch, tally, &why);
 	csv_bug_set(0);
 	assert_true(seed);
-	print_message("found at seed %llu: %s\n", (unsigned long long)seed, why);
+	printf("# bug %s: found at seed %llu: %s\n", name, (unsigned long long)seed, why);
 	free(why);
 }
-static void test_bug_h3(void **state)
-{
-	find_bug(CSV_BUG_H3_OFFER_TO_ANYONE);
-}
-static void test_bug_h4(void **state)
-{
-	find_bug(CSV_BUG_H4_UNPARK_ON_UNKNOWN);
-}
-static void test_bug_h6(void **state)
-{
-	find_bug(CSV_BUG_H6_TAKEBACK_AFTER_RUN);
-}
+#define BUGS(X)                                                                                                        \
+	X(H3_OFFER_TO_ANYONE) X(H4_UNPARK_ON_UNKNOWN) X(H6_TAKEBACK_AFTER_RUN) X(H4_LOOKS_TOO_EARLY) X(H5_OLD_REVOKE)
+#define FIND(name)                                                                                                     \
+	static void test_##name(void **state)                                                                          \
+	{                                                                                                              \
+		find_bug(CSV_BUG_##name, #name);                                                                       \
+	}
+BUGS(FIND)
 #endif
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_faults),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_faults),
 #ifdef CSV_BUGS
-		cmocka_unit_test(test_bug_h3),
-		cmocka_unit_test(test_bug_h4),
-		cmocka_unit_test(test_bug_h6),
+#define TEST(name) cmocka_unit_test(test_##name),
+					    BUGS(TEST)
 #endif
 	};
 

@@ -15,6 +15,23 @@
 #include "tests/sim/seeds.h"
 #include "tests/sim/sim.h"
 
+/* X(name of lib/bug.h) */
+#define BUGS(X)                                                                                                        \
+	X(L1_GRANT_BEFORE_REPLAY)                                                                                      \
+	X(F4_NO_RECOVERER_FENCE)                                                                                       \
+	X(L5_EVICT_WITHOUT_QUORUM)                                                                                     \
+	X(SEEN_NOT_AWAITED)                                                                                            \
+	X(GRANT_TOLD_EARLY)                                                                                            \
+	X(L1_GRANT_WITHOUT_QUORUM)                                                                                     \
+	X(DENY_LOST)                                                                                                   \
+	X(L3_BACK_AFTER_FENCE)                                                                                         \
+	X(L9_STALE_LINE_WINS)                                                                                          \
+	X(L9_NO_DOUBT)                                                                                                 \
+	X(LATE_OPS_LOST)                                                                                               \
+	X(REPLAY_WITHOUT_FENCE)                                                                                        \
+	X(J6_NOBODY_USES_IT)                                                                                           \
+	X(RANGES_OF_THE_DEAD)
+
 #ifdef CSV_BUGS
 static char *run_seed(uint64_t seed, uint64_t *tally, struct sim_count *count)
 {
@@ -36,25 +53,17 @@ static void find(unsigned long mask, const char *name)
 	free(why);
 }
 
-static void test_grant_before_replay(void **state)
-{
-	find(1ul << CSV_BUG_L1_GRANT_BEFORE_REPLAY, "L1_GRANT_BEFORE_REPLAY");
-}
-
-static void test_no_recoverer_fence(void **state)
-{
-	find(1ul << CSV_BUG_F4_NO_RECOVERER_FENCE, "F4_NO_RECOVERER_FENCE");
-}
-static void test_evict_without_quorum(void **state)
-{
-	find(1ul << CSV_BUG_L5_EVICT_WITHOUT_QUORUM, "L5_EVICT_WITHOUT_QUORUM");
-}
+#define FIND(name)                                                                                                     \
+	static void test_##name(void **state)                                                                          \
+	{                                                                                                              \
+		find(1ul << CSV_BUG_##name, #name);                                                                    \
+	}
+BUGS(FIND)
 #else
 static void test_no_bugs(void **state)
 {
-	assert_int_equal(CSV_BUG(L1_GRANT_BEFORE_REPLAY), 0);
-	assert_int_equal(CSV_BUG(F4_NO_RECOVERER_FENCE), 0);
-	assert_int_equal(CSV_BUG(L5_EVICT_WITHOUT_QUORUM), 0);
+#define NONE(name) assert_int_equal(CSV_BUG(name), 0);
+	BUGS(NONE)
 }
 #endif
 
@@ -62,9 +71,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #ifdef CSV_BUGS
-		cmocka_unit_test(test_grant_before_replay),
-		cmocka_unit_test(test_no_recoverer_fence),
-		cmocka_unit_test(test_evict_without_quorum),
+#define TEST(name) cmocka_unit_test(test_##name),
+		BUGS(TEST)
 #else
 		cmocka_unit_test(test_no_bugs),
 #endif
