@@ -33,7 +33,7 @@ void sim_check_ends(struct sim *s, unsigned n)
 /* Nobody uses what a slot held before it was replayed: not of one that has ended, nor of one that is fenced. */
 static void check_dead(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
 {
-	for (unsigned k = 0; k < SIM_SLOTS; k++) {
+	for (unsigned k = 0; k < s->nslots; k++) {
 		const struct sim_ghost *g = &s->disk.ghost[k];
 
 		if (g->incarnation && !csv_mode_compatible(g->held[inode], mode))
@@ -217,7 +217,7 @@ static void trace_state(struct sim *s, unsigned n)
 
 static void check_wait(struct sim *s, unsigned n, uint64_t since, const char *what, uint32_t id)
 {
-	uint64_t from = since > SIM_FAULTS_END ? since : SIM_FAULTS_END;
+	uint64_t from = since > s->faults_end ? since : s->faults_end;
 
 	if (s->now > from + SIM_BOUND)
 		sim_fail(s, "node %u waits for %s %u since %llu ms, the faults ended long ago", n + 1, what, id,
@@ -228,7 +228,7 @@ void sim_check_bounds(struct sim *s, unsigned n)
 {
 	const struct sim_fs *fs = &s->node[n].fs;
 
-	if ((int)n == s->lost || s->now < SIM_FAULTS_END)
+	if ((int)n == s->lost || s->now < s->faults_end)
 		return;
 	if (fs->mount.want != CSV_NL)
 		check_wait(s, n, fs->mount.since, "mount", 0);
@@ -244,7 +244,7 @@ void sim_check_bounds(struct sim *s, unsigned n)
 		s->node[n].mounted = s->now;
 	else
 		check_wait(s, n, fs->state_since, "the end of its state", fs->state);
-	if (s->now > SIM_FAULTS_END + 2 * SIM_BOUND && s->now > s->node[n].mounted + 2 * SIM_BOUND)
+	if (s->now > s->faults_end + 2 * SIM_BOUND && s->now > s->node[n].mounted + 2 * SIM_BOUND)
 		sim_fail(s, "node %u does not come to mount", n + 1);
 }
 
@@ -292,7 +292,7 @@ void sim_check_end(struct sim *s)
 		trace_state(s, n);
 	if (s->dlm.used)
 		sim_dlm_trace(s);
-	for (unsigned i = 0; i < SIM_SLOTS; i++)
+	for (unsigned i = 0; i < s->nslots; i++)
 		sim_trace(s, "lun: slot %u.%u state %d node %u key %llu %s", i, s->disk.slot[i].incarnation,
 			  (int)s->disk.slot[i].state, s->disk.slot[i].node, (unsigned long long)s->disk.slot[i].key,
 			  sim_key_registered(s, s->disk.slot[i].key) ? "registered" : "gone");

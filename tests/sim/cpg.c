@@ -12,7 +12,7 @@
 
 #include "tests/sim/sim.h"
 
-static struct sim_ring *ring_new(struct sim *s, unsigned members)
+static struct sim_ring *ring_new(struct sim *s, uint64_t members)
 {
 	struct sim_ring *r = calloc(1, sizeof(*r));
 
@@ -48,7 +48,7 @@ static void enter_ring(struct sim_node *n, struct sim_ring *r)
 	r->users++;
 }
 
-static void tell_conf(struct sim *s, unsigned n, unsigned group, unsigned down)
+static void tell_conf(struct sim *s, unsigned n, uint64_t group, uint64_t down)
 {
 	struct sim_node *nd = &s->node[n];
 	struct csv_event ev = { .type = CSV_EV_CONF };
@@ -62,7 +62,7 @@ static void tell_conf(struct sim *s, unsigned n, unsigned group, unsigned down)
 		if (down >> i & 1)
 			ev.down[ev.ndown++] = i + 1;
 	}
-	sim_trace(s, "n%u conf %#x down %#x", n + 1, group, down);
+	sim_trace(s, "n%u conf %#llx down %#llx", n + 1, (unsigned long long)group, (unsigned long long)down);
 	sim_step(s, n, &ev);
 }
 
@@ -75,11 +75,11 @@ static void deliver_entry(struct sim *s, unsigned n, const struct sim_entry *e)
 	case SIM_JOIN:
 		if (e->node == n && nd->daemon && e->len == nd->daemon_life)
 			nd->joined = true;
-		tell_conf(s, n, nd->group | 1u << e->node, 0);
+		tell_conf(s, n, nd->group | 1ull << e->node, 0);
 		break;
 	case SIM_LEAVE:
 		if (nd->group >> e->node & 1)
-			tell_conf(s, n, nd->group & ~(1u << e->node), 0);
+			tell_conf(s, n, nd->group & ~(1ull << e->node), 0);
 		break;
 	case SIM_MSG:
 		if (nd->daemon && nd->joined && (nd->group >> e->node & 1))
@@ -138,7 +138,7 @@ static void sequence_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 		CSV_ASSERT(r->log);
 	}
 	r->log[r->n++] = nd->queue[nd->qhead];
-	nd->qhead = (nd->qhead + 1) % 4096;
+	nd->qhead = (nd->qhead + 1) % nd->qcap;
 	nd->qlen--;
 	for (unsigned i = 0; i < s->nnodes; i++) {
 		if (s->node[i].ring == r)
@@ -160,15 +160,30 @@ static void kick_queue(struct sim *s, unsigned n)
 	sim_at(s, 20 + sim_rand(s, 300), (int)n, &nd->life, sequence_event, n, 0, NULL);
 }
 
+static void grow_queue(struct sim_node *nd)
+{
+	size_t cap = nd->qcap * 2 + 64;
+	struct sim_entry *queue = calloc(cap, sizeof(*queue));
+
+	CSV_ASSERT(queue);
+	for (size_t i = 0; i < nd->qlen; i++)
+		queue[i] = nd->queue[(nd->qhead + i) % nd->qcap];
+	free(nd->queue);
+	nd->queue = queue;
+	nd->qhead = 0;
+	nd->qcap = cap;
+}
+
 void sim_cpg_send(struct sim *s, unsigned n, enum sim_entry_kind kind, const void *data, size_t len)
 {
 	struct sim_node *nd = &s->node[n];
-	struct sim_entry *e = &nd->queue[(nd->qhead + nd->qlen) % 4096];
+	struct sim_entry *e;
 
 	if (!nd->up)
 		return;
-	CSV_ASSERT(nd->qlen < 4096);
-	nd->qlen++;
+	if (nd->qlen == nd->qcap)
+		grow_queue(nd);
+	e = &nd->queue[(nd->qhead + nd->qlen++) % nd->qcap];
 	*e = (struct sim_entry){ kind, n, NULL, len };
 	if (data) {
 		e->data = malloc(len);
@@ -179,7 +194,7 @@ void sim_cpg_send(struct sim *s, unsigned n, enum sim_entry_kind kind, const voi
 }
 
 /* The rest of the old ring's log for those who go on together. */
-static void flush_old(struct sim *s, struct sim_ring *old, unsigned together)
+static void flush_old(struct sim *s, struct sim_ring *old, uint64_t together)
 {
 	unsigned luck = sim_chance(s, 50) ? 20 : 80; /* of the last messages few arrived, or many */
 	bool *have = calloc(old->n + 1, sizeof(*have));
@@ -208,7 +223,7 @@ static void flush_old(struct sim *s, struct sim_ring *old, unsigned together)
 }
 
 /* What a node sees of the change: first who is gone, then who is new. */
-static void tell_change(struct sim *s, unsigned n, unsigned before, unsigned stay, unsigned all, bool one_by_one)
+static void tell_change(struct sim *s, unsigned n, uint64_t before, uint64_t stay, uint64_t all, bool one_by_one)
 {
 	if (before != stay)
 		tell_conf(s, n, stay, before & ~stay);
@@ -216,7 +231,7 @@ static void tell_change(struct sim *s, unsigned n, unsigned before, unsigned sta
 		return;
 	for (unsigned i = 0; i < s->nnodes && one_by_one; i++) {
 		if ((all & ~stay) >> i & 1) {
-			stay |= 1u << i;
+			stay |= 1ull << i;
 			tell_conf(s, n, stay, 0);
 		}
 	}
@@ -225,20 +240,21 @@ static void tell_change(struct sim *s, unsigned n, unsigned before, unsigned sta
 }
 
 /* All nodes of `members` become one ring. */
-static void reform(struct sim *s, unsigned members)
+static void reform(struct sim *s, uint64_t members)
 {
 	struct sim_ring *ring = ring_new(s, members);
-	unsigned stay[SIM_NODES] = { 0 }, before[SIM_NODES] = { 0 }, all = 0, todo = members;
-	bool one_by_one = sim_chance(s, 50);
+	uint64_t stay[SIM_NODES] = { 0 }, before[SIM_NODES] = { 0 }, all = 0, todo = members;
+	bool one_by_one = sim_chance(s, s->nnodes > 8 ? 10 : 50);
 
-	sim_trace(s, "ring %#x", members);
+	sim_trace(s, "ring %#llx", (unsigned long long)members);
 	while (todo) {
-		unsigned first = (unsigned)__builtin_ctz(todo), together = 0;
+		unsigned first = (unsigned)__builtin_ctzll(todo);
+		uint64_t together = 0;
 		struct sim_ring *old = s->node[first].ring;
 
 		for (unsigned i = 0; i < s->nnodes; i++) {
 			if ((todo >> i & 1) && s->node[i].ring == old)
-				together |= 1u << i;
+				together |= 1ull << i;
 		}
 		todo &= ~together;
 		if (old)
@@ -264,13 +280,13 @@ static void reform(struct sim *s, unsigned members)
 }
 
 /* Which nodes hear this one now. */
-static unsigned component(const struct sim *s, unsigned n)
+static uint64_t component(const struct sim *s, unsigned n)
 {
-	unsigned c = 0;
+	uint64_t c = 0;
 
 	for (unsigned i = 0; i < s->nnodes; i++) {
 		if (s->node[i].up && !s->node[i].frozen && s->node[i].side == s->node[n].side)
-			c |= 1u << i;
+			c |= 1ull << i;
 	}
 	return c;
 }
@@ -278,7 +294,7 @@ static unsigned component(const struct sim *s, unsigned n)
 static void reform_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 {
 	for (unsigned i = 0; i < s->nnodes; i++) {
-		unsigned c;
+		uint64_t c;
 
 		if (!s->node[i].up || s->node[i].frozen)
 			continue;
@@ -305,8 +321,8 @@ void sim_cpg_stall(struct sim *s)
 
 void sim_cpg_alone(struct sim *s, unsigned n)
 {
-	if (!s->node[n].ring || s->node[n].ring->members != 1u << n)
-		reform(s, 1u << n);
+	if (!s->node[n].ring || s->node[n].ring->members != 1ull << n)
+		reform(s, 1ull << n);
 	sim_cpg_stall(s);
 }
 
@@ -320,7 +336,7 @@ void sim_cpg_down(struct sim *s, unsigned n)
 	nd->group = 0;
 	for (; nd->qlen; nd->qlen--) {
 		free(nd->queue[nd->qhead].data);
-		nd->qhead = (nd->qhead + 1) % 4096;
+		nd->qhead = (nd->qhead + 1) % nd->qcap;
 	}
 	sim_cpg_stall(s);
 }
@@ -333,8 +349,9 @@ void sim_cpg_free(struct sim *s)
 		leave_ring(nd);
 		for (; nd->qlen; nd->qlen--) {
 			free(nd->queue[nd->qhead].data);
-			nd->qhead = (nd->qhead + 1) % 4096;
+			nd->qhead = (nd->qhead + 1) % nd->qcap;
 		}
+		free(nd->queue);
 	}
 	while (!csv_list_empty(&s->rings))
 		ring_free(csv_list_entry(s->rings.next, struct sim_ring, link));

@@ -21,7 +21,7 @@ void sim_key_add(struct sim *s, uint64_t key)
 {
 	if (sim_key_registered(s, key))
 		return;
-	CSV_ASSERT(s->disk.nkeys < 256);
+	CSV_ASSERT(s->disk.nkeys < sizeof(s->disk.keys) / sizeof(s->disk.keys[0]));
 	s->disk.keys[s->disk.nkeys++] = key;
 }
 

@@ -160,13 +160,13 @@ static void ask_slot(struct sim *s, unsigned n)
 {
 	struct sim_fs *fs = &s->node[n].fs;
 
-	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
-		uint32_t k = (n + i) % SIM_SLOTS;
+	for (uint32_t i = 0; i < s->nslots; i++) {
+		uint32_t k = (n + i) % s->nslots;
 
 		if ((fs->tried >> k & 1) || s->disk.slot[k].state != SIM_CLEAN || (fs->view.out >> k & 1) ||
 		    (fs->view.live >> k & 1))
 			continue;
-		fs->tried |= 1u << k;
+		fs->tried |= 1ull << k;
 		fs->slot = k;
 		fs->incarnation = s->disk.slot[k].incarnation + 1;
 		fs->slotlock = (struct sim_lock){ 0 };
@@ -179,7 +179,7 @@ static void ask_slot(struct sim *s, unsigned n)
 		return;
 	}
 	fs->takeover = true;
-	fs->slot = n % SIM_SLOTS;
+	fs->slot = n % s->nslots;
 	fs->slotlock = (struct sim_lock){ 0 };
 	tell_lock(s, n, CSV_RES_SLOT, fs->slot, &fs->slotlock, CSV_EX, CSV_LOCKF_NOQUEUE);
 	set_state(s, n, FS_WAIT_SLOT);
@@ -202,7 +202,7 @@ static void remove_foreign_keys(struct sim *s, unsigned n)
 		uint64_t key = s->disk.keys[i];
 		bool known = key == s->node[n].fs.key;
 
-		for (unsigned k = 0; k < SIM_SLOTS; k++)
+		for (unsigned k = 0; k < s->nslots; k++)
 			known |= s->disk.slot[k].state != SIM_CLEAN && s->disk.slot[k].key == key;
 		if (!known)
 			sim_key_del(s, key);
@@ -301,7 +301,7 @@ static unsigned report_dirty(struct sim *s, unsigned n)
 	struct sim_fs *fs = &s->node[n].fs;
 	unsigned found = 0;
 
-	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+	for (uint32_t i = 0; i < s->nslots; i++) {
 		const struct sim_dslot *d = &s->disk.slot[i];
 		struct csv_msg msg = { .type = CSV_MSG_DIRTY };
 
@@ -502,6 +502,8 @@ static void tick(struct sim *s, uint64_t n, uint64_t life, void *data)
 			if (fs->state != FS_RUN)
 				return;
 		}
+		if (s->pace > 1 && sim_rand(s, s->pace))
+			return;
 		work_on(s, (unsigned)n, 1 + (uint32_t)sim_rand(s, SIM_INODES));
 		if (fs->state == FS_RUN && sim_chance(s, 10))
 			work_range(s, (unsigned)n);

@@ -210,12 +210,12 @@ bool sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg)
 	struct sim_job *j = NULL;
 	uint32_t slot;
 
-	for (slot = 0; slot < SIM_SLOTS; slot++) {
+	for (slot = 0; slot < s->nslots; slot++) {
 		j = &fs->job[slot];
 		if (j->kind == CSV_ORDER_REPLAY && j->asked && j->asked == msg->seq)
 			break;
 	}
-	if (slot == SIM_SLOTS)
+	if (slot == s->nslots)
 		return false;
 	if (msg->type == CSV_MSG_ERROR && msg->err == CSV_AGAIN) {
 		sim_at(s, 100 * SIM_MS, (int)n, &fs->life, ask_again, n, slot, NULL);
@@ -234,7 +234,7 @@ bool sim_fs_in_use(struct sim *s, unsigned n, const struct csv_msg *msg)
 /* The connection has ended: an order that waits for an answer of it is over. */
 void sim_fs_orders_cut(struct sim *s, unsigned n)
 {
-	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+	for (uint32_t i = 0; i < s->nslots; i++) {
 		if (s->node[n].fs.job[i].kind == CSV_ORDER_REPLAY && s->node[n].fs.job[i].asked)
 			replay_next(s, n, i);
 	}
@@ -251,7 +251,7 @@ void sim_fs_order(struct sim *s, unsigned n, const struct csv_msg *msg)
 	uint32_t slot = msg->slot.slot;
 	struct sim_job *j = &fs->job[slot];
 
-	if (slot >= SIM_SLOTS || j->kind != CSV_ORDER_NONE)
+	if (slot >= s->nslots || j->kind != CSV_ORDER_NONE)
 		sim_fail(s, "node %u: order for slot %u while another is at work", n + 1, slot);
 	*j = (struct sim_job){ .conn = fs->conn, .seq = msg->seq, .incarnation = msg->slot.incarnation };
 	j->key = msg->slot.pr_key;

@@ -24,11 +24,10 @@
 #include "lockd/core/core.h"
 #include "lockd/engine/dlm_wire.h"
 
-#define SIM_NODES 5u
+#define SIM_NODES 64u
 #define SIM_INODES 6u /* inode locks 1..6, each with a home block */
-#define SIM_SLOTS 8u
+#define SIM_SLOTS 64u
 #define SIM_MS 1000ull /* time is in us */
-#define SIM_FAULTS_END (12000 * SIM_MS)
 #define SIM_END (45000 * SIM_MS)
 #define SIM_REST (3000 * SIM_MS) /* quiet for so long: nothing more will happen */
 #define SIM_BOUND (10000 * SIM_MS) /* answered by then, once the faults have ended */
@@ -62,7 +61,7 @@ struct sim_entry {
 /* What corosync has of one configuration. */
 struct sim_ring {
 	struct csv_list link;
-	unsigned members; /* bit mask of nodes */
+	uint64_t members; /* bit mask of nodes */
 	bool stalled;	  /* connectivity has changed: no new message gets into the order */
 	struct sim_entry *log;
 	size_t n, cap;
@@ -94,7 +93,7 @@ struct sim_ghost {
 struct sim_disk {
 	struct sim_dslot slot[SIM_SLOTS];
 	struct sim_home home[SIM_INODES + 1];
-	uint64_t keys[256];
+	uint64_t keys[1024];
 	unsigned nkeys;
 	struct sim_ghost ghost[SIM_SLOTS];
 	uint64_t acked[SIM_INODES + 1]; /* highest version whose write was acknowledged to somebody */
@@ -158,7 +157,7 @@ struct sim_fs {
 	uint64_t key;
 	uint64_t state_since;
 	unsigned inflight; /* commands not answered yet */
-	unsigned tried;	   /* slots asked for and denied */
+	uint64_t tried;	   /* slots asked for and denied */
 	struct sim_lock lock[SIM_INODES + 1];
 	struct sim_lock mount, slotlock;
 	struct sim_job job[SIM_SLOTS];
@@ -183,9 +182,9 @@ struct sim_node {
 	struct sim_ring *ring;
 	size_t cursor;	      /* entries delivered */
 	bool pump, sequencer; /* their events are scheduled */
-	unsigned group;	      /* bit mask: group as delivered here */
-	struct sim_entry queue[4096];
-	unsigned qhead, qlen;
+	uint64_t group;	      /* bit mask: group as delivered here */
+	struct sim_entry *queue; /* on its way into the order; a ring of qcap */
+	size_t qhead, qlen, qcap;
 
 	bool daemon, joined; /* csvlockd runs; has delivered its own join */
 	uint64_t daemon_life;
@@ -196,6 +195,7 @@ struct sim_node {
 	struct sim_hung *late; /* what csvlockd will find when it goes on */
 	size_t nlate, caplate;
 	struct sim_fs fs;
+	uint64_t vid;		    /* of the last view that it was in */
 	uint64_t mounted;	    /* the last time its csvfs was seen at work */
 	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
@@ -229,7 +229,9 @@ struct sim_point {
 
 struct sim {
 	uint64_t rng, seed, now, next_seq, next_key, next_conn, boots, values;
-	unsigned nnodes;
+	unsigned nnodes, nslots;
+	uint64_t faults_end; /* no fault comes later */
+	unsigned pace;	     /* a csvfs does something so many times less often */
 	bool two_node;
 	bool calm; /* no more faults */
 	int lost;  /* the node whose csvlockd never goes on; -1: none */
@@ -247,7 +249,9 @@ struct sim {
 	uint32_t stray_sender; /* of the last operation that was sent too late */
 	uint64_t stray_seq;    /* 0: none */
 	uint64_t stray_sum;
-	uint64_t steps, faults, grants, recoveries, formed, evictions;
+	uint64_t steps, faults, grants, recoveries, evictions;
+	uint64_t views, joins; /* views formed; members of them, in all */
+	uint64_t form_msgs, form_bytes; /* START, HELLO and SNAPSHOT sent */
 	uint64_t rest_since; /* all is well since then; 0: it is not */
 	bool over;
 	FILE *trace;
@@ -287,6 +291,8 @@ struct sim_count;
  * cover_machine.h, or NULL.
  */
 char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count);
+/* The same with 64 nodes, and less time for faults. */
+char *sim_run_many(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count);
 
 void sim_carry_out(struct sim *s, unsigned n); /* s->actions */
 void sim_crash_later(struct sim *s, unsigned n, uint64_t us); /* unless it does so before */

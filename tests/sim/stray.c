@@ -15,10 +15,10 @@ static bool can_send(const struct sim_node *nd)
 /* One that is in use, more often than not. */
 static uint32_t some_slot(struct sim *s, const struct csv_space *sp)
 {
-	uint32_t slot = (uint32_t)sim_rand(s, SIM_SLOTS);
+	uint32_t slot = (uint32_t)sim_rand(s, s->nslots);
 
-	for (unsigned i = 0; i < SIM_SLOTS && sp->slot[slot].life == CSV_LIFE_FREE && sim_chance(s, 90); i++)
-		slot = (slot + 1) % SIM_SLOTS;
+	for (unsigned i = 0; i < s->nslots && sp->slot[slot].life == CSV_LIFE_FREE && sim_chance(s, 90); i++)
+		slot = (slot + 1) % s->nslots;
 	return slot;
 }
 

@@ -18,10 +18,10 @@
 #ifdef CSV_BUGS
 #define SEEDS 200 /* with no bug switched on */
 #else
-#define SEEDS 4000
+#define SEEDS 3000
 #endif
 /* So many meet every pair that can be. */
-#define COVERED 4000
+#define COVERED 3000
 
 static char *run_seed(uint64_t seed, uint64_t *tally, struct sim_count *count)
 {

@@ -154,12 +154,37 @@ static void rejoin_event(struct sim *s, uint64_t n, uint64_t b, void *data)
 	sim_daemon_kill(s, (unsigned)n); /* the same, for all others */
 }
 
+static void count_forming(struct sim *s, const struct csv_action *a)
+{
+	uint8_t kind = ((const uint8_t *)a->data)[5];
+
+	if (kind != CSV_G_START && kind != CSV_G_HELLO && kind != CSV_G_SNAPSHOT)
+		return;
+	s->form_msgs++;
+	s->form_bytes += a->len;
+}
+
+static void note_view(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	bool news = true;
+
+	if (m->phase != CSV_PHASE_FORMED || m->state.vid == s->node[n].vid)
+		return;
+	s->node[n].vid = m->state.vid;
+	s->joins++;
+	for (unsigned i = 0; i < s->nnodes; i++)
+		news &= i == n || s->node[i].vid != m->state.vid;
+	s->views += news;
+}
+
 static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 {
 	struct sim_node *nd = &s->node[n];
 
 	switch (a->type) {
 	case CSV_ACT_SEND:
+		count_forming(s, a);
 		sim_cpg_send(s, n, SIM_MSG, a->data, a->len);
 		break;
 	case CSV_ACT_CLIENT:
@@ -211,6 +236,7 @@ void sim_step(struct sim *s, unsigned n, const struct csv_event *ev)
 	csv_machine_step(s->node[n].m, ev, &s->actions);
 	sim_stray_after(s, n, stray);
 	sim_carry_out(s, n);
+	note_view(s, n);
 	sim_check_point(s, n);
 	sim_check_evict(s, n);
 }
@@ -511,13 +537,27 @@ static void calm_event(struct sim *s, uint64_t a, uint64_t b, void *data)
 
 /* ---- run ---- */
 
-static void run(struct sim *s)
+static void shape_few(struct sim *s)
 {
 	unsigned shape = (unsigned)sim_rand(s, 10);
 
 	s->nnodes = shape < 2 ? 2 : shape < 7 ? 3 : shape < 9 ? 4 : 5;
+	s->nslots = 8;
 	s->two_node = s->nnodes == 2 && sim_chance(s, 70);
 	s->hangs = sim_chance(s, 10);
+	s->faults_end = 12000 * SIM_MS;
+	s->pace = 1;
+}
+
+static void shape_many(struct sim *s)
+{
+	s->nnodes = s->nslots = 64;
+	s->faults_end = 8000 * SIM_MS;
+	s->pace = 16;
+}
+
+static void run(struct sim *s)
+{
 	s->lost = -1;
 	s->dlm.used = sim_chance(s, 40);
 	sim_dlm_init(s, sim_volume);
@@ -525,7 +565,7 @@ static void run(struct sim *s)
 		sim_at(s, sim_rand(s, 1500) * SIM_MS, -1, NULL, boot_event, i, 0, NULL);
 	sim_at(s, (1500 + sim_rand(s, 3000)) * SIM_MS, -1, NULL, fault_event, 0, 0, NULL);
 	sim_at(s, 1000 * SIM_MS, -1, NULL, stray_event, 0, 0, NULL);
-	sim_at(s, SIM_FAULTS_END, -1, NULL, calm_event, 0, 0, NULL);
+	sim_at(s, s->faults_end, -1, NULL, calm_event, 0, 0, NULL);
 	while (!s->over && s->nheap && s->heap[0].time <= SIM_END) {
 		struct sim_event e = pop(s);
 
@@ -564,9 +604,14 @@ static void count_up(const struct sim *s, uint64_t *tally)
 	tally[SIM_T_RECOVERIES] += s->recoveries;
 	tally[SIM_T_EVICTIONS] += s->evictions;
 	tally[SIM_T_REFUSED] += s->disk.refused;
+	tally[SIM_T_VIEWS] += s->views;
+	tally[SIM_T_JOINS] += s->joins;
+	tally[SIM_T_FORM_MSGS] += s->form_msgs;
+	tally[SIM_T_FORM_BYTES] += s->form_bytes;
 }
 
-char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count)
+static char *run_seed(uint64_t seed, void (*shape)(struct sim *s), FILE *trace, uint64_t *tally,
+		      struct sim_count *count)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	char *why;
@@ -577,6 +622,7 @@ char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *cou
 	csv_list_init(&s->rings);
 	s->trace = trace;
 	s->tally = tally;
+	shape(s);
 	if (!setjmp(s->fail))
 		run(s);
 	why = *s->why ? strdup(s->why) : NULL;
@@ -586,4 +632,14 @@ char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *cou
 	clean_up(s);
 	free(s);
 	return why;
+}
+
+char *sim_run(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count)
+{
+	return run_seed(seed, shape_few, trace, tally, count);
+}
+
+char *sim_run_many(uint64_t seed, FILE *trace, uint64_t *tally, struct sim_count *count)
+{
+	return run_seed(seed, shape_many, trace, tally, count);
 }
