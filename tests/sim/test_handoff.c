@@ -39,6 +39,25 @@ static bool replay(uint64_t seed, FILE *trace)
 	return ho_play(seed, text, sizeof(text), tally, &count, trace);
 }
 
+/* What a failing seed is worth: it shows the same again. */
+static void test_replays_exactly(void **state)
+{
+	char *text[2] = { NULL, NULL };
+	size_t len[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		FILE *f = open_memstream(&text[i], &len[i]);
+
+		assert_non_null(f);
+		replay(7, f);
+		fclose(f);
+	}
+	assert_true(len[0] > 1000 && len[0] == len[1]);
+	assert_memory_equal(text[0], text[1], len[0]);
+	free(text[0]);
+	free(text[1]);
+}
+
 static void test_faults(void **state)
 {
 	struct sim_batch batch = { "handoff", run_seed, sim_env("SEEDS", SEEDS), HO_TALLIES };
@@ -90,7 +109,7 @@ BUGS(FIND)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_faults),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replays_exactly), cmocka_unit_test(test_faults),
 #ifdef CSV_BUGS
 #define TEST(name) cmocka_unit_test(test_##name),
 					    BUGS(TEST)
