@@ -122,10 +122,28 @@ static void check_range_owner(void *arg, const struct csv_brl *l)
 		sim_fail(c->s, "node %u: a byte range belongs to a mount that is no more", c->node + 1);
 }
 
+/* Nobody waits for what is free, or for himself. */
+static void check_range_waits(struct sim *s, unsigned n, struct csv_space *sp)
+{
+	bool open = s->node[n].m->quorate && !csv_space_frozen(sp);
+	struct csv_list *pos;
+
+	csv_list_for_each(pos, &sp->brl_waits) {
+		const struct csv_brl_wait *w = csv_list_entry(pos, const struct csv_brl_wait, link);
+
+		if (!csv_place_by_id(sp, w->place))
+			sim_fail(s, "node %u: a mount that is no more waits for a byte range", n + 1);
+		if (open && (!w->tried || !csv_brl_test(sp->brl, &w->w.brl, NULL)))
+			sim_fail(s, "node %u: a byte range is waited for that can be had", n + 1);
+		if (w->w.process && csv_brl_deadlock(sp->brl, &sp->brl_queue, &w->w.brl))
+			sim_fail(s, "node %u: a process waits for itself", n + 1);
+	}
+}
+
 static void check_state(struct sim *s, unsigned n)
 {
-	const struct csv_machine *m = s->node[n].m;
-	const struct csv_space *sp;
+	struct csv_machine *m = s->node[n].m;
+	struct csv_space *sp;
 
 	csv_for_each_space(sp, &m->state)
 	{
@@ -135,6 +153,7 @@ static void check_state(struct sim *s, unsigned n)
 		for (o = csv_omap_first(&sp->rsbs); o; o = csv_omap_next(o))
 			check_holders(s, n, sp, csv_rsb_of(o));
 		csv_brl_walk(sp->brl, check_range_owner, &c);
+		check_range_waits(s, n, sp);
 	}
 }
 
