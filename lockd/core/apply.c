@@ -35,6 +35,7 @@ static bool apply_join(struct csv_machine *m, uint32_t sender, struct csv_space 
 	} else if (csv_engine_decide(sp, wants, can_dlm, &why)) {
 		c = csv_local_at(m, sp, csv_place_new(sp, sender, client));
 		why = NULL;
+		csv_dlm_evicted(m); /* it may be the first volume with the DLM that we know of */
 	} else {
 		c = sender == m->cfg.nodeid && m->phase != CSV_PHASE_LOADING ? csv_local_by_id(m, client) : NULL;
 	}

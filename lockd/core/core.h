@@ -159,6 +159,8 @@ struct csv_machine {
 	struct csv_list locals;
 	uint64_t next_seq; /* of records we start */
 	unsigned nlate;	   /* csv_hold.is_late, of all */
+	unsigned nexpelled; /* as in the state, of all lines that this machine has been in */
+	struct csv_expelled expelled[CSV_NODES_MAX];
 	struct csv_ho_msg *ho_armed[CSV_HANDOFF_ARMED];
 	struct csv_handoff_replies ho_replies; /* for the daemon to fetch */
 	struct csv_list timers;
@@ -280,7 +282,7 @@ void csv_dlm_claim(struct csv_machine *m, const struct csv_local *c);
 void csv_dlm_place_gone(struct csv_machine *m, const struct csv_space *sp, uint32_t nodeid);
 /* A life of a node is recovered. If nobody is there to drop its locks in the DLM, the node has to leave it. */
 void csv_dlm_recovered(struct csv_machine *m, const struct csv_space *sp, uint32_t nodeid);
-void csv_dlm_evicted(struct csv_machine *m); /* a view is formed: the same for those who were evicted */
+void csv_dlm_evicted(struct csv_machine *m); /* the same for those who were evicted, if a volume has the DLM */
 void csv_dlm_said(struct csv_machine *m, const struct csv_dlm_saying *ev);
 void csv_dlm_run(struct csv_machine *m); /* asks and tells what had to wait */
 
@@ -293,7 +295,8 @@ void csv_inuse_again(struct csv_machine *m); /* a new view: what was asked is as
 /* ---- expel.c ---- */
 bool csv_apply_expel(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 bool csv_is_expelled(const struct csv_state *s, uint32_t nodeid);
-void csv_expelled_forget(struct csv_state *s, uint32_t nodeid); /* it mounts anew */
+void csv_expelled_forget(struct csv_machine *m, uint32_t nodeid); /* it mounts anew */
+void csv_expelled_recall(struct csv_machine *m); /* a view is formed: what another line of state must know, too */
 
 /* ---- recover.c ---- */
 void csv_recover_run(struct csv_machine *m, struct csv_space *sp);

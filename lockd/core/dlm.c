@@ -186,7 +186,9 @@ void csv_dlm_evicted(struct csv_machine *m)
 	bool used = false;
 
 	csv_for_each_space(sp, &m->state) used |= sp->engine == CSV_ENGINE_DLM;
-	for (unsigned i = 0; used && m->state.member[0] == m->cfg.nodeid && i < m->nevicted; i++)
+	if (!used || m->phase != CSV_PHASE_FORMED || m->state.member[0] != m->cfg.nodeid)
+		return;
+	for (unsigned i = 0; i < m->nevicted; i++)
 		kill_for(m, m->evicted[i]);
 }
 

@@ -9,21 +9,65 @@
  */
 #include "lockd/core/core.h"
 
-bool csv_is_expelled(const struct csv_state *s, uint32_t nodeid)
+static struct csv_expelled *find(struct csv_expelled *list, unsigned n, uint32_t nodeid)
 {
-	for (unsigned i = 0; i < s->nexpelled; i++) {
-		if (s->expelled[i] == nodeid)
-			return true;
+	for (unsigned i = 0; i < n; i++) {
+		if (list[i].nodeid == nodeid)
+			return &list[i];
 	}
-	return false;
+	return NULL;
 }
 
-void csv_expelled_forget(struct csv_state *s, uint32_t nodeid)
+static void note(struct csv_expelled *list, unsigned *n, const struct csv_expelled *e)
 {
-	for (unsigned i = 0; i < s->nexpelled; i++) {
-		if (s->expelled[i] == nodeid)
-			s->expelled[i] = s->expelled[--s->nexpelled];
+	struct csv_expelled *at = find(list, *n, e->nodeid);
+
+	if (!at && *n < CSV_NODES_MAX)
+		at = &list[(*n)++];
+	if (at)
+		*at = *e;
+}
+
+bool csv_is_expelled(const struct csv_state *s, uint32_t nodeid)
+{
+	const struct csv_expelled *e = find((struct csv_expelled *)s->expelled, s->nexpelled, nodeid);
+
+	return e && !e->over;
+}
+
+void csv_expelled_forget(struct csv_machine *m, uint32_t nodeid)
+{
+	struct csv_expelled *e = find(m->state.expelled, m->state.nexpelled, nodeid);
+
+	if (!e)
+		return;
+	e->over = true;
+	note(m->expelled, &m->nexpelled, e);
+}
+
+static void submit(struct csv_machine *m, uint32_t nodeid)
+{
+	struct csv_wbuf w = csv_op_begin(m, CSV_G_EXPEL, NULL);
+
+	csv_put32(&w, nodeid);
+	csv_op_submit(m, &w);
+}
+
+/*
+ * The state may be that of another line than the one in which we saw a node expelled: one that was quorate before, and
+ * of which that very node is a member, with a mount in full health and locks that the DLM has given away.  Then it is
+ * expelled there as well.  Grants of the DLM wait for our own operations, and so for this one.
+ */
+void csv_expelled_recall(struct csv_machine *m)
+{
+	for (unsigned i = 0; i < m->nexpelled; i++) {
+		const struct csv_expelled *known = find(m->state.expelled, m->state.nexpelled, m->expelled[i].nodeid);
+
+		if (!m->expelled[i].over && !(known && known->id == m->expelled[i].id))
+			submit(m, m->expelled[i].nodeid);
 	}
+	for (unsigned i = 0; i < m->state.nexpelled; i++)
+		note(m->expelled, &m->nexpelled, &m->state.expelled[i]);
 }
 
 static void expel_from(struct csv_machine *m, struct csv_space *sp, uint32_t nodeid)
@@ -47,14 +91,15 @@ static void expel_from(struct csv_machine *m, struct csv_space *sp, uint32_t nod
 bool csv_apply_expel(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 {
 	uint32_t nodeid = csv_get32(r);
+	struct csv_expelled e = { .nodeid = nodeid, .id = m->state.chain };
 	struct csv_space *sp;
 
 	if (!csv_get_end(r) || !nodeid)
 		return false;
 	csv_act_log(m, CSV_LOG_WARN, "node %s is to be fenced, says node %s", csv_node_name(m, nodeid),
 		    csv_node_name(m, sender));
-	if (!csv_is_expelled(&m->state, nodeid) && m->state.nexpelled < CSV_NODES_MAX)
-		m->state.expelled[m->state.nexpelled++] = nodeid;
+	note(m->state.expelled, &m->state.nexpelled, &e);
+	note(m->expelled, &m->nexpelled, &e);
 	csv_for_each_space(sp, &m->state) expel_from(m, sp, nodeid);
 	return true;
 }
@@ -62,12 +107,9 @@ bool csv_apply_expel(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_actions *out)
 {
 	struct csv_actions *outer = m->out;
-	struct csv_wbuf w;
 
 	m->out = out;
-	w = csv_op_begin(m, CSV_G_EXPEL, NULL);
-	csv_put32(&w, nodeid);
-	csv_op_submit(m, &w);
+	submit(m, nodeid);
 	m->out = outer;
 }
 

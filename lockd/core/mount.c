@@ -159,7 +159,7 @@ bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *
 		}
 		return true;
 	}
-	csv_expelled_forget(&m->state, sender);
+	csv_expelled_forget(m, sender);
 	slot_reset(s);
 	fill_slot(s, &want);
 	s->life = CSV_LIFE_ATTACHING;
@@ -316,7 +316,9 @@ bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *s
 
 	if (!get_slot(r, &found, &seq))
 		return false;
-	found_dirty(m, sp, sender, &found);
+	/* Said again (no seq) after the lines of state have met: it may have been recovered since. */
+	if (seq || found.incarnation > sp->slot[found.slot].dead)
+		found_dirty(m, sp, sender, &found);
 	if (c && c->phase != CSV_LOCAL_FENCED) {
 		csv_views_flush(m);
 		csv_local_done(m, c, seq);

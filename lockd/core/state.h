@@ -43,6 +43,13 @@ enum csv_step {
 
 struct csv_place;
 
+/* A node that was to be fenced: the DLM may have given its locks away, so no mount of then comes back. */
+struct csv_expelled {
+	uint32_t nodeid;
+	bool over;   /* it has mounted anew since */
+	uint64_t id; /* of that EXPEL */
+};
+
 struct csv_slot {
 	enum csv_life life;
 	enum csv_step step; /* OUT only */
@@ -139,8 +146,8 @@ struct csv_state {
 	unsigned nmembers;		/* of the view, less those that left since */
 	uint32_t member[CSV_NODES_MAX]; /* by seniority */
 	struct csv_omap spaces;
-	unsigned nexpelled; /* nodes whose locks the DLM may have dropped: no mount of theirs comes back (expel.c) */
-	uint32_t expelled[CSV_NODES_MAX];
+	unsigned nexpelled;
+	struct csv_expelled expelled[CSV_NODES_MAX]; /* a node at most once; expel.c */
 	struct csv_ho_table ho; /* its host is set by handoff.c before each use */
 };
 

@@ -167,8 +167,11 @@ void csv_state_write(const struct csv_state *s, struct csv_wbuf *w)
 	for (unsigned i = 0; i < s->nmembers; i++)
 		csv_put32(w, s->member[i]);
 	csv_put32(w, s->nexpelled);
-	for (unsigned i = 0; i < s->nexpelled; i++)
-		csv_put32(w, s->expelled[i]);
+	for (unsigned i = 0; i < s->nexpelled; i++) {
+		csv_put32(w, s->expelled[i].nodeid);
+		csv_put8(w, s->expelled[i].over);
+		csv_put64(w, s->expelled[i].id);
+	}
 	csv_put32(w, (uint32_t)s->spaces.count);
 	csv_for_each_space(sp, s) write_space(w, sp);
 	write_handoffs(w, &s->ho);
@@ -335,8 +338,11 @@ bool csv_state_read(struct csv_state *s, const uint8_t *data, size_t len)
 		s->nexpelled = 0;
 		return false;
 	}
-	for (unsigned i = 0; i < s->nexpelled; i++)
-		s->expelled[i] = csv_get32(&r);
+	for (unsigned i = 0; i < s->nexpelled; i++) {
+		s->expelled[i].nodeid = csv_get32(&r);
+		s->expelled[i].over = csv_get8(&r);
+		s->expelled[i].id = csv_get64(&r);
+	}
 	for (n = csv_get32(&r); n && !r.bad; n--) {
 		if (!read_space(&r, s))
 			return false;

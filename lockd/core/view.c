@@ -369,6 +369,7 @@ void csv_view_formed(struct csv_machine *m)
 	csv_fifo_resend(m);
 	csv_declare_waiting(m);
 	csv_inuse_again(m);
+	csv_expelled_recall(m);
 	csv_dlm_evicted(m);
 	csv_mount_seen_again(m);
 	csv_expire_down(m);

@@ -23,8 +23,8 @@ void sim_check_ends(struct sim *s, unsigned n)
 	const struct sim_fs *fs = &s->node[n].fs;
 	struct sim_ghost *g = &s->disk.ghost[fs->slot];
 
-	if (fs->state < FS_RUN || !on_disk(s, fs->slot, fs->incarnation))
-		return;
+	if (fs->state < FS_RUN || fs->state == FS_WAIT_DETACH || !on_disk(s, fs->slot, fs->incarnation))
+		return; /* WAIT_DETACH: all is home, and its slot was clean; a fence may have marked it behind that */
 	g->incarnation = fs->incarnation;
 	for (unsigned i = 1; i <= SIM_INODES; i++)
 		g->held[i] = fs->lock[i].held;
