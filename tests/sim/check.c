@@ -243,6 +243,15 @@ static void check_wait(struct sim *s, unsigned n, uint64_t since, const char *wh
 			 (unsigned long long)((s->now - since) / SIM_MS));
 }
 
+/*
+ * Who waits for others may do so for long: 64 nodes that want one range exclusively take turns.  Whether it waits with
+ * reason is looked for in the state; whether it is still known there, when it takes its request back.
+ */
+static bool is_due(const struct sim_range *r)
+{
+	return r->asked && (r->wait == CSV_BRL_NOWAIT || r->cancelled);
+}
+
 void sim_check_bounds(struct sim *s, unsigned n)
 {
 	const struct sim_fs *fs = &s->node[n].fs;
@@ -257,7 +266,7 @@ void sim_check_bounds(struct sim *s, unsigned n)
 		if (fs->lock[i].want != CSV_NL)
 			check_wait(s, n, fs->lock[i].since, "inode", i);
 	}
-	if (fs->range.asked)
+	if (is_due(&fs->range))
 		check_wait(s, n, fs->range.since, "a byte range", 0);
 	if (fs->state == FS_RUN)
 		s->node[n].mounted = s->now;
@@ -298,7 +307,7 @@ bool sim_check_answered(const struct sim *s)
 			if (fs->lock[i].want != CSV_NL && fs->lock[i].since < s->rest_since)
 				return false;
 		}
-		if (fs->range.asked && fs->range.since < s->rest_since)
+		if (is_due(&fs->range) && fs->range.since < s->rest_since)
 			return false;
 	}
 	return true;

@@ -453,6 +453,7 @@ static void work_range(struct sim *s, unsigned n)
 		msg = (struct csv_msg){ .type = CSV_MSG_BRL_CANCEL, .seq = r->seq };
 		if (!r->cancelled && sim_chance(s, 15)) {
 			r->cancelled = true;
+			r->since = s->now;
 			sim_fs_tell(s, n, &msg); /* it may have been answered */
 		}
 		return;
