@@ -238,16 +238,17 @@ bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *
 bool csv_apply_gone(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	uint32_t slot = csv_get32(r), incarnation = csv_get32(r);
-	struct csv_place *p = csv_place_bound(sp, sender);
+	struct csv_place *p;
 
 	if (!csv_get_end(r))
 		return false;
 	if (slot < CSV_SLOTS_MAX && sp->slot[slot].incarnation == incarnation && sp->slot[slot].nodeid == sender &&
 	    sp->slot[slot].life != CSV_LIFE_FREE && sp->slot[slot].life != CSV_LIFE_OUT)
 		csv_slot_out(m, sp, slot, "its csvfs has gone");
-	else if (p && p->slot != CSV_NO_SLOT)
+	p = csv_place_bound(sp, sender); /* another one: behind its DETACH, when its slot was found dirty since */
+	if (p && p->slot != CSV_NO_SLOT) {
 		csv_slot_out(m, sp, p->slot, "its csvfs has gone");
-	else if (p) {
+	} else if (p) {
 		csv_dlm_place_gone(m, sp, sender);
 		csv_place_free(sp, p);
 		csv_space_kick(m, sp);
