@@ -313,8 +313,7 @@ bool sim_check_answered(const struct sim *s)
 	return true;
 }
 
-/* All faults are long over: everybody else than a lost one is mounted, nothing is out, nobody waits. */
-void sim_check_end(struct sim *s)
+void sim_trace_all(struct sim *s)
 {
 	for (unsigned n = 0; n < s->nnodes; n++)
 		trace_state(s, n);
@@ -324,6 +323,11 @@ void sim_check_end(struct sim *s)
 		sim_trace(s, "lun: slot %u.%u state %d node %u key %llu %s", i, s->disk.slot[i].incarnation,
 			  (int)s->disk.slot[i].state, s->disk.slot[i].node, (unsigned long long)s->disk.slot[i].key,
 			  sim_key_registered(s, s->disk.slot[i].key) ? "registered" : "gone");
+}
+
+/* All faults are long over: everybody else than a lost one is mounted, nothing is out, nobody waits. */
+void sim_check_end(struct sim *s)
+{
 	for (unsigned n = 0; n < s->nnodes; n++) {
 		const struct sim_fs *fs = &s->node[n].fs;
 

@@ -364,5 +364,6 @@ void sim_check_evicted(struct sim *s, unsigned n);
 bool sim_check_rest(const struct sim *s);     /* all is well */
 bool sim_check_answered(const struct sim *s); /* what was asked before rest_since */
 void sim_check_end(struct sim *s);
+void sim_trace_all(struct sim *s); /* each member's state, the slots on the LUN */
 
 #endif

@@ -39,6 +39,7 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(s->why, sizeof(s->why), fmt, ap);
 	va_end(ap);
+	sim_trace_all(s);
 	sim_trace(s, "FAILED: %s", s->why);
 	longjmp(s->fail, 1);
 }
@@ -575,6 +576,7 @@ static void run(struct sim *s)
 	if (!s->over)
 		s->now = SIM_END;
 	sim_check_end(s);
+	sim_trace_all(s);
 }
 
 static void clean_up(struct sim *s)
