@@ -256,6 +256,7 @@ static const struct sim_never never_messages[] = {
 	{ CSV_PHASE_FORMED, G_OP_OLD, BEHIND_HELLO },
 	{ CSV_PHASE_EVICTED, G_HELLO, "takes an eviction while the view forms", true },
 	{ CSV_PHASE_EVICTED, G_VOTE, "takes a second member that hangs at the same time", true },
+	{ CSV_PHASE_EVICTED, G_SNAPSHOT, "takes a member without state in the view that the others form", true },
 	{ 0, 0, NULL },
 };
 const struct sim_table sim_cover_phases = {

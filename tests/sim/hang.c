@@ -65,6 +65,8 @@ static void go_on(struct sim *s, uint64_t n, uint64_t b, void *data)
 	sim_trace(s, "n%u csvlockd goes on, %zu events late", (unsigned)n + 1, count);
 	nd->hung = false;
 	nd->hung_until = s->now;
+	if (s->calm && s->faults_end < s->now)
+		s->faults_end = s->now; /* this one began before */
 	nd->late = NULL;
 	nd->nlate = nd->caplate = 0;
 	for (size_t i = 0; i < count; i++) {
