@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lockd/dlm/check.h"
@@ -23,35 +24,13 @@
 
 static const char *lockspace;
 static struct csv_dlm_space space;
-
-static void settle(void)
-{
-	const char *what;
-
-	csv_dlm_space_end(&space);
-	while (!csv_dlm_space_is_settled(&space)) {
-		struct pollfd set = { .fd = csv_dlm_device_fd(space.dev), .events = POLLIN };
-		int err;
-
-		poll(&set, 1, -1);
-		err = csv_dlm_space_events(&space, &what);
-		if (err) {
-			fprintf(stderr, "csv-dlm-space: %s: %s: %s\n", lockspace, what, strerror(err));
-			return;
-		}
-	}
-}
+static pid_t keeper;
+static int wake; /* the keeper does its work when this is closed */
 
 /*
- * csvlockd is gone, or wants no more. The locks stay behind: whether they are in use still is for the next csvlockd to
- * find out.
+ * Each end is as good as a kill: the locks stay behind, and whether they are in use still is for the next csvlockd to
+ * find out. The keeper does the rest.
  */
-static _Noreturn void end(int code)
-{
-	if (space.dev)
-		settle();
-	exit(code);
-}
 
 /* csvlockd reads whatever else it does, so this blocks for a moment at most. */
 static void answer(const struct csv_dlm_res *res)
@@ -62,10 +41,10 @@ static void answer(const struct csv_dlm_res *res)
 		n = send(CSV_DLM_FD, res, sizeof(*res), MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
-		end(0);
+		exit(0);
 	if (n != (ssize_t)sizeof(*res)) {
 		fprintf(stderr, "csv-dlm-space: %s: send: %s\n", lockspace, strerror(errno));
-		end(1);
+		exit(1);
 	}
 }
 
@@ -76,7 +55,7 @@ static _Noreturn void fail(const char *what, int err)
 	snprintf(res.text, sizeof(res.text), "%s: %s", what, strerror(err));
 	fprintf(stderr, "csv-dlm-space: %s: %s\n", lockspace, res.text);
 	answer(&res);
-	end(1);
+	exit(1);
 }
 
 static void leave(void)
@@ -84,13 +63,15 @@ static void leave(void)
 	struct csv_dlm_res res = { .event = CSV_DLM_LEFT };
 	int err;
 
-	settle();
+	/* The kernel waits for the last one that holds it open. */
+	close(wake);
+	while (waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
+		;
 	err = csv_dlm_device_leave(space.dev, lockspace);
-	space.dev = NULL;
 	if (err)
 		fail("leave", err);
 	answer(&res);
-	end(0);
+	exit(0);
 }
 
 static void obey(void)
@@ -104,7 +85,7 @@ static void obey(void)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
-		end(0);
+		exit(0);
 	if (n < 0)
 		fail("receive", errno);
 	if (n != (ssize_t)sizeof(req))
@@ -133,7 +114,7 @@ static void turn(void)
 	}
 	/* What a csvlockd asked for that is gone is not done any more. */
 	if (set[0].revents & (POLLHUP | POLLERR))
-		end(0);
+		exit(0);
 	if (set[1].revents)
 		err = csv_dlm_space_events(&space, &what);
 	if (!err)
@@ -152,7 +133,7 @@ static void outlast_signals(void)
 	signal(SIGHUP, SIG_IGN);
 }
 
-/* Killed, it may take the host's DLM with it; see csv_dlm_space_end. */
+/* If both are killed in a bad moment, this one and its keeper, the host's DLM goes with them. */
 static void outlast_hunger(void)
 {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -163,23 +144,38 @@ static void outlast_hunger(void)
 	close(fd);
 }
 
-static _Noreturn void hold(void)
+static void join(void)
 {
-	struct csv_dlm_res joined = { .event = CSV_DLM_JOINED };
+	struct csv_dlm_flight *flight = csv_dlm_flight_new();
 	struct csv_dlm_device *dev;
 	int err;
 
-	outlast_signals();
-	outlast_hunger();
+	if (!flight)
+		fail("start", ENOMEM);
 	err = csv_dlm_turn_take(lockspace, CSV_DLM_FD);
 	if (err == ECANCELED)
-		end(0);
+		exit(0);
 	if (err)
 		fail("wait for the one before", err);
 	err = csv_dlm_device_open(lockspace, &dev);
 	if (err)
 		fail("join", err);
-	csv_dlm_space_init(&space, dev, answer);
+	keeper = csv_dlm_keeper_start(dev, flight, CSV_DLM_FD, &wake);
+	if (keeper < 0)
+		fail("start the keeper", errno);
+	err = csv_dlm_turn_share(lockspace, keeper);
+	if (err)
+		fail("note the keeper", err);
+	csv_dlm_space_init(&space, dev, flight, answer);
+}
+
+static _Noreturn void hold(void)
+{
+	struct csv_dlm_res joined = { .event = CSV_DLM_JOINED };
+
+	outlast_signals();
+	outlast_hunger();
+	join();
 	answer(&joined);
 	for (;;)
 		turn();

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,15 @@ int csv_dlm_device_purge(struct csv_dlm_device *dev)
 	if (!nodeid)
 		return ENXIO;
 	return dlm_ls_purge(dev->space, nodeid, 0) ? errno : 0;
+}
+
+void csv_dlm_device_wait_running(struct csv_dlm_device *dev)
+{
+	int nodeid = own_nodeid();
+
+	/* The orphans of a process that cannot be. */
+	if (nodeid)
+		dlm_ls_purge(dev->space, nodeid, INT_MAX);
 }
 
 static void tell_completion(struct csv_dlm_device_event *ev, int sb_status)

@@ -68,6 +68,8 @@ int csv_dlm_device_adopt(struct csv_dlm_device *dev, uint64_t cookie, const char
 			 uint32_t *id);
 /* All orphans of this host go. */
 int csv_dlm_device_purge(struct csv_dlm_device *dev);
+/* Does nothing but wait until the lockspace is not stopped. */
+void csv_dlm_device_wait_running(struct csv_dlm_device *dev);
 /* The next event. EAGAIN: none yet. */
 int csv_dlm_device_next(struct csv_dlm_device *dev, struct csv_dlm_device_event *ev);
 

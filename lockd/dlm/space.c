@@ -23,6 +23,7 @@ struct space_lock {
 	uint64_t cookie;
 	uint32_t id; /* the kernel's */
 	enum state state;
+	int flight;	       /* LASTS, CHANGES: its place there; else -1 */
 	enum csv_dlm_op asked; /* LOCK, CONVERT or UNLOCK without an answer yet; 0: none */
 	enum csv_mode mode;    /* what is asked for, else held */
 	enum csv_mode told;    /* in which csvlockd knows it to be wanted since the mode changed; NL: it does not */
@@ -35,13 +36,12 @@ static int compare(const void *key, const struct csv_omap_node *n)
 	return a < b ? -1 : a > b;
 }
 
-void csv_dlm_space_init(struct csv_dlm_space *s, struct csv_dlm_device *dev,
+void csv_dlm_space_init(struct csv_dlm_space *s, struct csv_dlm_device *dev, struct csv_dlm_flight *flight,
 			void (*answer)(const struct csv_dlm_res *res))
 {
 	s->dev = dev;
+	s->flight = flight;
 	s->answer = answer;
-	s->unsettled = 0;
-	s->ending = false;
 	csv_omap_init(&s->locks, compare);
 	csv_list_init(&s->busy);
 }
@@ -60,26 +60,15 @@ static struct space_lock *add(struct csv_dlm_space *s, uint64_t cookie)
 	if (!l)
 		return NULL;
 	l->cookie = cookie;
+	l->flight = -1;
 	csv_list_init(&l->busy);
 	csv_omap_insert(&s->locks, &cookie, &l->node);
 	return l;
 }
 
-static bool is_unsettled(enum state state)
-{
-	return state == LASTS || state == CHANGES;
-}
-
-static void set_state(struct csv_dlm_space *s, struct space_lock *l, enum state state)
-{
-	s->unsettled += is_unsettled(state);
-	s->unsettled -= is_unsettled(l->state);
-	l->state = state;
-}
-
 static void drop(struct csv_dlm_space *s, struct space_lock *l)
 {
-	set_state(s, l, HELD);
+	csv_dlm_flight_end(s->flight, l->flight);
 	csv_list_del(&l->busy);
 	csv_omap_del(&s->locks, &l->node);
 	free(l);
@@ -89,8 +78,7 @@ static void done(struct csv_dlm_space *s, uint64_t cookie, int status, enum csv_
 {
 	struct csv_dlm_res res = { .event = CSV_DLM_DONE, .cookie = cookie, .status = (uint32_t)status, .mode = mode };
 
-	if (!s->ending)
-		s->answer(&res);
+	s->answer(&res);
 }
 
 static void answer_asked(struct csv_dlm_space *s, struct space_lock *l, int status)
@@ -99,33 +87,35 @@ static void answer_asked(struct csv_dlm_space *s, struct space_lock *l, int stat
 	done(s, l->cookie, status, status ? CSV_NL : l->mode);
 }
 
-/* The conversion to the mode it has makes it last. */
-static int make_last(struct csv_dlm_space *s, struct space_lock *l, const char **what)
+/* What was on its way is heard of. */
+static void land(struct csv_dlm_space *s, struct space_lock *l)
 {
-	int err = csv_dlm_device_convert(s->dev, l->cookie, l->id, l->mode);
-
-	*what = "make a lock last";
-	if (err)
-		return err;
-	set_state(s, l, LASTS);
-	answer_asked(s, l, 0);
-	return 0;
+	csv_dlm_flight_end(s->flight, l->flight);
+	l->flight = -1;
+	l->state = HELD;
 }
 
-static int make_change(struct csv_dlm_space *s, struct space_lock *l, const char **what)
+/* GRANTED: the conversion to the mode it has makes it last. */
+static int ask_kernel(struct csv_dlm_space *s, struct space_lock *l, const char **what)
 {
-	int err;
-
-	*what = l->asked == CSV_DLM_CONVERT ? "convert" : "unlock";
-	if (l->asked == CSV_DLM_CONVERT)
-		err = csv_dlm_device_convert(s->dev, l->cookie, l->id, l->mode);
+	if (l->state == GRANTED)
+		*what = "make a lock last";
 	else
-		err = csv_dlm_device_unlock(s->dev, l->cookie, l->id);
-	if (err)
-		return err;
-	set_state(s, l, CHANGES);
+		*what = l->asked == CSV_DLM_CONVERT ? "convert" : "unlock";
+	if (l->state == GRANTED || l->asked == CSV_DLM_CONVERT)
+		return csv_dlm_device_convert(s->dev, l->cookie, l->id, l->mode);
+	return csv_dlm_device_unlock(s->dev, l->cookie, l->id);
+}
+
+static void asked_kernel(struct csv_dlm_space *s, struct space_lock *l)
+{
+	if (l->state == GRANTED) {
+		l->state = LASTS;
+		answer_asked(s, l, 0);
+		return;
+	}
+	l->state = CHANGES;
 	l->told = CSV_NL;
-	return 0;
 }
 
 /*
@@ -134,12 +124,18 @@ static int make_change(struct csv_dlm_space *s, struct space_lock *l, const char
  */
 static int submit(struct csv_dlm_space *s, struct space_lock *l, const char **what)
 {
-	int err;
+	int err = EBUSY;
 
-	if (s->ending)
-		return 0;
-	err = l->state == GRANTED ? make_last(s, l, what) : make_change(s, l, what);
 	csv_list_del(&l->busy);
+	l->flight = csv_dlm_flight_begin(s->flight, l->cookie);
+	if (l->flight >= 0)
+		err = ask_kernel(s, l, what);
+	if (!err) {
+		asked_kernel(s, l);
+		return 0;
+	}
+	csv_dlm_flight_end(s->flight, l->flight);
+	l->flight = -1;
 	if (err != EBUSY)
 		return err;
 	csv_list_push_back(&s->busy, &l->busy);
@@ -153,7 +149,7 @@ static int lock(struct csv_dlm_space *s, const struct csv_dlm_req *req, const ch
 	*what = "lock";
 	if (!l)
 		return ENOMEM;
-	set_state(s, l, WAITS);
+	l->state = WAITS;
 	l->asked = CSV_DLM_LOCK;
 	l->mode = req->mode;
 	return csv_dlm_device_lock(s->dev, l->cookie, req->name, l->mode, req->noqueue, &l->id);
@@ -207,7 +203,7 @@ static int adopt(struct csv_dlm_space *s, const struct csv_dlm_req *req, const c
 	}
 	if (err && err != ENOENT)
 		return err;
-	set_state(s, l, HELD);
+	l->state = HELD;
 	l->mode = (enum csv_mode)mode;
 	done(s, l->cookie, err, err ? CSV_NL : l->mode);
 	if (err)
@@ -281,7 +277,7 @@ static void blocks(struct csv_dlm_space *s, struct space_lock *l, enum csv_mode 
 {
 	struct csv_dlm_res res = { .event = CSV_DLM_BAST, .cookie = l->cookie, .mode = mode };
 
-	if (mode == l->told || s->ending)
+	if (mode == l->told)
 		return;
 	l->told = mode;
 	s->answer(&res);
@@ -291,14 +287,14 @@ static int granted(struct csv_dlm_space *s, struct space_lock *l, const char **w
 {
 	switch (l->state) {
 	case WAITS:
-		set_state(s, l, GRANTED);
+		l->state = GRANTED;
 		return submit(s, l, what);
 	case LASTS:
-		set_state(s, l, HELD);
+		land(s, l);
 		return l->asked ? submit(s, l, what) : 0;
 	case CHANGES:
 		if (l->asked == CSV_DLM_CONVERT) {
-			set_state(s, l, HELD);
+			land(s, l);
 			answer_asked(s, l, 0);
 		}
 		return 0;
@@ -383,14 +379,4 @@ int csv_dlm_space_retry(struct csv_dlm_space *s, const char **what)
 bool csv_dlm_space_is_busy(const struct csv_dlm_space *s)
 {
 	return !csv_list_empty(&s->busy);
-}
-
-void csv_dlm_space_end(struct csv_dlm_space *s)
-{
-	s->ending = true;
-}
-
-bool csv_dlm_space_is_settled(const struct csv_dlm_space *s)
-{
-	return s->unsettled == 0;
 }

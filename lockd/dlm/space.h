@@ -11,19 +11,19 @@
 #include "lib/list.h"
 #include "lib/omap.h"
 #include "lockd/dlm/device.h"
+#include "lockd/dlm/flight.h"
 #include "lockd/engine/dlm_wire.h"
 
 struct csv_dlm_space {
 	struct csv_dlm_device *dev;
 	struct csv_omap locks;  /* by cookie */
 	struct csv_list busy;   /* locks whose request the kernel has refused for the moment */
-	size_t unsettled;       /* locks of which something is on its way that must not be left alone; see settled */
-	bool ending;            /* nothing new is begun and nobody is told of anything any more */
+	struct csv_dlm_flight *flight;
 	/* Sends one record; blocks while the socket is full. */
 	void (*answer)(const struct csv_dlm_res *res);
 };
 
-void csv_dlm_space_init(struct csv_dlm_space *s, struct csv_dlm_device *dev,
+void csv_dlm_space_init(struct csv_dlm_space *s, struct csv_dlm_device *dev, struct csv_dlm_flight *flight,
 			void (*answer)(const struct csv_dlm_res *res));
 
 /*
@@ -36,15 +36,5 @@ int csv_dlm_space_events(struct csv_dlm_space *s, const char **what);
 /* Tries again what the kernel has refused. To be called every few milliseconds while csv_dlm_space_is_busy. */
 int csv_dlm_space_retry(struct csv_dlm_space *s, const char **what);
 bool csv_dlm_space_is_busy(const struct csv_dlm_space *s);
-
-/*
- * The end: after csv_dlm_space_end only events are to be taken, until csv_dlm_space_is_settled.
- *
- * A process must not close its lockspace while the kernel waits for another host to answer for a lock that outlives the
- * process: with that answer the kernel (6.1) forgets that the lock is an orphan and puts its event into what is left of
- * the process (receive_flags_reply, dlm_user_add_ast), after which the host's DLM stands still for ever.
- */
-void csv_dlm_space_end(struct csv_dlm_space *s);
-bool csv_dlm_space_is_settled(const struct csv_dlm_space *s);
 
 #endif

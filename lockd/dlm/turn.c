@@ -11,15 +11,18 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/mountfile.h"
 
 #define RETRY_MS 50
 
-/* "PID START", as csv_process_start() counts. */
-struct note {
-	pid_t pid;
+/* A line each: "PID START", as csv_process_start() counts. */
+#define HOLDERS 2
+
+struct holder {
+	pid_t pid; /* 0: none */
 	uint64_t start;
 };
 
@@ -58,37 +61,38 @@ static int lock_note(int fd, int socket)
 	return 0;
 }
 
-static struct note read_note(int fd)
+static void read_note(int fd, struct holder holders[HOLDERS])
 {
-	struct note note = { 0 };
-	char text[64] = "";
-	int pid;
+	int pid[HOLDERS] = { 0 }, n = 0;
+	char text[128] = "";
 
-	if (pread(fd, text, sizeof(text) - 1, 0) > 0 && sscanf(text, "%d %" SCNu64, &pid, &note.start) == 2)
-		note.pid = pid;
-	return note;
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+		n = sscanf(text, "%d %" SCNu64 " %d %" SCNu64, &pid[0], &holders[0].start, &pid[1], &holders[1].start);
+	for (int i = 0; i < HOLDERS; i++)
+		holders[i].pid = n >= 2 * (i + 1) ? pid[i] : 0;
 }
 
-static int write_note(int fd)
+/* At `at`: behind what is there already. */
+static int write_note(int fd, off_t at, pid_t pid)
 {
 	char text[64];
-	int n = snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)getpid(), csv_process_start(getpid()));
+	int n = snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)pid, csv_process_start(pid));
 
-	if (ftruncate(fd, 0))
+	if (ftruncate(fd, at))
 		return errno;
-	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : errno ? errno : ENOSPC;
+	return pwrite(fd, text, (size_t)n, at) == n ? 0 : errno ? errno : ENOSPC;
 }
 
 /* A pidfd tells of an end only when all files of the process are closed, which its lock on a file would not. */
-static int wait_gone(const struct note *note, int socket)
+static int wait_gone(const struct holder *h, int socket)
 {
-	int fd = note->pid > 0 ? pidfd_open(note->pid, 0) : -1;
+	int fd = h->pid > 0 ? pidfd_open(h->pid, 0) : -1;
 	int err = 0;
 
 	if (fd < 0)
-		return note->pid <= 0 || errno == ESRCH ? 0 : errno;
+		return h->pid <= 0 || errno == ESRCH ? 0 : errno;
 	/* A number is used again, but not one whose pidfd was open before. */
-	if (csv_process_start(note->pid) == note->start && closed_while_waiting(socket, fd, -1))
+	if (csv_process_start(h->pid) == h->start && closed_while_waiting(socket, fd, -1))
 		err = ECANCELED;
 	close(fd);
 	return err;
@@ -96,7 +100,7 @@ static int wait_gone(const struct note *note, int socket)
 
 int csv_dlm_turn_take(const char *lockspace, int socket)
 {
-	struct note last;
+	struct holder last[HOLDERS];
 	int fd, err;
 
 	err = open_note(lockspace, &fd);
@@ -104,12 +108,26 @@ int csv_dlm_turn_take(const char *lockspace, int socket)
 		return err;
 	err = lock_note(fd, socket);
 	if (!err) {
-		/* Noted only after the wait: a third one that comes meanwhile has to wait for the same process. */
-		last = read_note(fd);
-		err = wait_gone(&last, socket);
+		/* Noted only after the wait: a third one that comes meanwhile has to wait for the same ones. */
+		read_note(fd, last);
+		for (int i = 0; i < HOLDERS && !err; i++)
+			err = wait_gone(&last[i], socket);
 	}
 	if (!err)
-		err = write_note(fd);
+		err = write_note(fd, 0, getpid());
+	close(fd);
+	return err;
+}
+
+int csv_dlm_turn_share(const char *lockspace, pid_t pid)
+{
+	struct stat st;
+	int fd, err;
+
+	err = open_note(lockspace, &fd);
+	if (err)
+		return err;
+	err = fstat(fd, &st) ? errno : write_note(fd, st.st_size, pid);
 	close(fd);
 	return err;
 }

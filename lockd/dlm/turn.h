@@ -9,10 +9,14 @@
 #ifndef CSV_LOCKD_DLM_TURN_H
 #define CSV_LOCKD_DLM_TURN_H
 
+#include <sys/types.h>
+
 /*
  * Waits, then notes this process as the last one, in RUN_DIR (CSV_RUN_DIR or /run/csvfs).  Returns 0, or an errno;
  * ECANCELED: the other end of `socket` was closed meanwhile.
  */
 int csv_dlm_turn_take(const char *lockspace, int socket);
+/* The successor has to wait for that process, too. 0, or an errno. */
+int csv_dlm_turn_share(const char *lockspace, pid_t pid);
 
 #endif

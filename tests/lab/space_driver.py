@@ -15,6 +15,7 @@ It says: joined, done COOKIE STATUS MODE, bast COOKIE MODE, left, failed STATUS 
 gone.
 End of input: hangs up and ends.
 """
+import contextlib
 import errno
 import os
 import signal
@@ -81,7 +82,8 @@ class Driver:
         return True
 
     def send(self, op, cookie=0, mode=0, noqueue=0, name=b""):
-        self.socket.send(REQUEST.pack(OPS[op], mode, cookie, noqueue, 0, name))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is said elsewhere
+            self.socket.send(REQUEST.pack(OPS[op], mode, cookie, noqueue, 0, name))
 
     def obey(self, verb=None, *words):
         if not verb:

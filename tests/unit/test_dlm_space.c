@@ -25,6 +25,7 @@ static unsigned nevents;
 static char told[512];
 
 static struct csv_dlm_space space;
+static struct csv_dlm_flight *flight;
 
 static int ask(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int ask(const char *fmt, ...)
@@ -100,8 +101,9 @@ static int setup(void **state)
 {
 	asked[0] = told[0] = 0;
 	nevents = nrefuse = 0;
-	csv_dlm_space_init(&space, NULL, tell);
-	return 0;
+	flight = csv_dlm_flight_new();
+	csv_dlm_space_init(&space, NULL, flight, tell);
+	return flight ? 0 : -1;
 }
 
 /* One request of csvlockd. */
@@ -299,25 +301,41 @@ static void test_blocking(void **state)
 	expect("", "");
 }
 
-/* Nothing is left alone of which the DLM has yet to say something. */
-static void test_end(void **state)
+/* It is known what the DLM has yet to say something of. */
+static void test_flight(void **state)
 {
-	request(CSV_DLM_LOCK, 1, "a", CSV_EX); /* waits: it goes with the process */
+	request(CSV_DLM_LOCK, 1, "a", CSV_EX); /* while it waits it goes with the process */
+	assert_true(csv_dlm_flight_none(flight));
+	refuse[nrefuse++] = EBUSY;
+	happens(CSV_DLM_GRANTED, 1, 0);
+	assert_true(csv_dlm_flight_none(flight));
+	retry();
+	assert_false(csv_dlm_flight_none(flight));
 	have(2, "b", CSV_EX);
-	request(CSV_DLM_LOCK, 3, "c", CSV_EX);
-	assert_true(csv_dlm_space_is_settled(&space));
-	happens(CSV_DLM_GRANTED, 3, 0);
-	request(CSV_DLM_CONVERT, 2, "", CSV_PR);
-	assert_false(csv_dlm_space_is_settled(&space));
-	asked[0] = told[0] = 0;
-	csv_dlm_space_end(&space);
-	happens(CSV_DLM_GRANTED, 1, 0); /* is not made last any more */
-	wants(2, CSV_EX);
-	happens(CSV_DLM_GRANTED, 2, 0);
-	assert_false(csv_dlm_space_is_settled(&space));
-	happens(CSV_DLM_GRANTED, 3, 0);
-	assert_true(csv_dlm_space_is_settled(&space));
-	expect("", "");
+	request(CSV_DLM_UNLOCK, 2, "", CSV_NL);
+	csv_dlm_flight_heard(flight, 1);
+	assert_false(csv_dlm_flight_none(flight));
+	happens(CSV_DLM_UNLOCKED, 2, 0);
+	assert_true(csv_dlm_flight_none(flight));
+	happens(CSV_DLM_GRANTED, 1, 0);
+	request(CSV_DLM_CONVERT, 1, "", CSV_PR);
+	assert_false(csv_dlm_flight_none(flight));
+	happens(CSV_DLM_GRANTED, 1, 0);
+	assert_true(csv_dlm_flight_none(flight));
+}
+
+/* When there is no place for more, the rest is put off. */
+static void test_flight_is_full(void **state)
+{
+	for (uint64_t other = 2; other < CSV_DLM_FLIGHT_MAX + 2; other++)
+		assert_true(csv_dlm_flight_begin(flight, other) >= 0);
+	request(CSV_DLM_LOCK, 1, "a", CSV_EX);
+	happens(CSV_DLM_GRANTED, 1, 0);
+	retry();
+	expect("lock 1 a EX\n", "");
+	csv_dlm_flight_heard(flight, 77);
+	retry();
+	expect("convert 1 EX\n", "done 1 0 EX\n");
 }
 
 static void test_wrong_requests(void **state)
@@ -366,7 +384,8 @@ int main(void)
 		TEST(test_busy_locks_wait_for_themselves_only),
 		TEST(test_adopt),
 		TEST(test_blocking),
-		TEST(test_end),
+		TEST(test_flight),
+		TEST(test_flight_is_full),
 		TEST(test_wrong_requests),
 		TEST(test_troubles_of_the_dlm),
 	};
