@@ -47,6 +47,11 @@ class Space(Talker):
         self.await_line("left")
         self.leave()
 
+    def state(self):
+        """What the process does, as in ps(1): R, S, D, ..."""
+        pid = self.node.run(["cat", f"/run/csvfs/dlm-{self.space}.pid"]).stdout.split()[0]
+        return self.node.run(["cat", f"/proc/{pid}/stat"]).stdout.rpartition(")")[2].split()[0]
+
     def joined(self):
         """Whether the machine is in the lockspace."""
         return self.space in self.node.run(["dlm_tool", "ls"]).stdout.split()
