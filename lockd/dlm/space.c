@@ -74,6 +74,14 @@ static void drop(struct csv_dlm_space *s, struct space_lock *l)
 	free(l);
 }
 
+void csv_dlm_space_clear(struct csv_dlm_space *s)
+{
+	struct csv_omap_node *n;
+
+	while ((n = csv_omap_first(&s->locks)))
+		drop(s, csv_omap_entry(n, struct space_lock, node));
+}
+
 static void done(struct csv_dlm_space *s, uint64_t cookie, int status, enum csv_mode mode)
 {
 	struct csv_dlm_res res = { .event = CSV_DLM_DONE, .cookie = cookie, .status = (uint32_t)status, .mode = mode };

@@ -25,6 +25,8 @@ struct csv_dlm_space {
 
 void csv_dlm_space_init(struct csv_dlm_space *s, struct csv_dlm_device *dev, struct csv_dlm_flight *flight,
 			void (*answer)(const struct csv_dlm_res *res));
+/* What it knows of its locks; the kernel is told nothing. */
+void csv_dlm_space_clear(struct csv_dlm_space *s);
 
 /*
  * All but LEAVE.  Returns 0, or an errno with *what: what did not work, and the process cannot go on. EPROTO: a request

@@ -106,6 +106,12 @@ static int setup(void **state)
 	return flight ? 0 : -1;
 }
 
+static int teardown(void **state)
+{
+	csv_dlm_space_clear(&space);
+	return 0;
+}
+
 /* One request of csvlockd. */
 static int request(enum csv_dlm_op op, uint64_t cookie, const char *name, enum csv_mode mode)
 {
@@ -375,7 +381,7 @@ static void test_troubles_of_the_dlm(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup(f, setup)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_lock_lasts),
 		TEST(test_refused),
