@@ -39,8 +39,10 @@ bool csv_engine_decide(struct csv_space *sp, enum csv_lock_engine wants, bool ca
 		sp->engine = wants != CSV_ENGINE_AUTO ? wants : can_dlm ? CSV_ENGINE_DLM : CSV_ENGINE_CPG;
 		return true;
 	}
+	if (wants == sp->engine)
+		return true; /* whether its DLM is fit was asked of who mounts; who comes back has locks there */
 	*why = "the other nodes have it mounted with another lock engine: mount with lock=auto";
-	if (wants != CSV_ENGINE_AUTO && wants != sp->engine)
+	if (wants != CSV_ENGINE_AUTO)
 		return false;
 	*why = "the other nodes have it mounted with lock=dlm, and this node's DLM cannot be used: see csvlockd's log";
 	return sp->engine != CSV_ENGINE_DLM || can_dlm;

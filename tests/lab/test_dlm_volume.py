@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agents import Agent, errno_of
-from disks import EVENT_S
+from disks import EVENT_S, Disk
 from harness import csvfs
 from harness.instance import BIN, MOUNT_POINT
 from harness.wait import wait_until
@@ -32,6 +32,7 @@ def fenced_lab(session_lab):
     lab.agent = str(BIN / "csv-dlm-fence")
     lab.use_csvfs = True
     lab.restart()
+    Disk(lab.nodes[0], lab.disk()).clear()  # of mounts that lost their power
     csvfs.csvadm(lab.nodes[0], ["format", lab.disk(), "--name", "vol1", "--cluster", lab.instance.name, "--force",
                                 "--slots", "4", "--journal", "8M"])
     lab.use_lock("dlm")
@@ -49,6 +50,7 @@ def fenced_lab(session_lab):
 @pytest.fixture
 def volume(fenced_lab):
     """The lab, the volume online on all machines, with an empty folder."""
+    assert all(node.mounted(MOUNT_POINT) for node in fenced_lab.nodes)
     fenced_lab.nodes[0].run(["sh", "-c", 'rm -rf "$0" && mkdir "$0"', FOLDER])
     yield fenced_lab
     fenced_lab.heal()

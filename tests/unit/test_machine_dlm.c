@@ -181,6 +181,7 @@ static void test_claims(void **state)
 	rig_group(&rig, 7, false);
 	rig_settle(&rig);
 	rig.again = true;
+	rig.unfit[1] = true; /* nobody has looked: it has locks there */
 	rig_hello(&rig, 2);
 	assert_non_null(rig_order(&rig, 2, CSV_DLM_DO_OPEN));
 	assert_null(rig_order(&rig, 2, CSV_DLM_DO_DROP));
