@@ -232,6 +232,8 @@ static void destroy(struct space *s)
 	free(s);
 }
 
+static void again_later(struct space *s);
+
 static void on_again(void *arg)
 {
 	struct space *s = arg;
@@ -240,15 +242,17 @@ static void on_again(void *arg)
 	drop_out(s);
 	if (spawn(s))
 		csv_dlm_table_again(s->table);
+	else
+		again_later(s);
 }
 
-/* Its process has ended by itself: what it held are orphans now. */
+/* Its process has ended by itself, and what it held are orphans now; or it could not be started. */
 static void again_later(struct space *s)
 {
 	uint64_t ms = AGAIN_MS << (s->fails < 6 ? s->fails : 6);
 
 	if (s->fails++ < 3)
-		csv_warn("DLM: the process of a lockspace has ended; another one adopts its locks");
+		csv_warn("DLM: a lockspace has no process; another one is started, and adopts its locks");
 	s->waiting = !qb_loop_timer_add(s->d->loop, QB_LOOP_MED, ms * CSV_NS_PER_MS, s, on_again, &s->timer);
 }
 
@@ -282,10 +286,10 @@ static void ended(struct space *s)
 		csv_warn("DLM: a lockspace could not be left in order");
 	if (!left && !was_leaving)
 		again_later(s);
-	else if (!csv_list_empty(&s->out))
-		spawn(s); /* used again meanwhile */
-	else
+	else if (csv_list_empty(&s->out))
 		destroy(s);
+	else if (!spawn(s)) /* used again meanwhile */
+		again_later(s);
 }
 
 static void take(struct space *s, struct csv_dlm_res *r)

@@ -42,6 +42,7 @@ struct csv_dlm_table {
 	struct csv_dlm_host host;
 	struct csv_omap by_res, by_cookie;
 	uint64_t next_cookie;
+	bool purging; /* a PURGE is not answered yet */
 };
 
 static int cmp_res(const void *key, const struct csv_omap_node *n)
@@ -138,6 +139,7 @@ static void purge(struct csv_dlm_table *t)
 {
 	struct csv_dlm_req req = { .op = CSV_DLM_PURGE };
 
+	t->purging = true;
 	t->host.send(t->host.arg, &req);
 }
 
@@ -407,6 +409,8 @@ void csv_dlm_table_event(struct csv_dlm_table *t, const struct csv_dlm_res *r)
 	struct csv_omap_node *n = csv_omap_find(&t->by_cookie, &r->cookie);
 	struct lock *l = n ? csv_omap_entry(n, struct lock, by_cookie) : NULL;
 
+	if (r->event == CSV_DLM_DONE && !r->cookie)
+		t->purging = false;
 	if (!l || r->mode > CSV_EX)
 		return;
 	if (r->event == CSV_DLM_DONE) {
@@ -429,4 +433,6 @@ void csv_dlm_table_again(struct csv_dlm_table *t)
 		l->state = LS_ADOPTING;
 		send(t, l, CSV_DLM_ADOPT, l->granted != CSV_NL ? l->granted : l->sent);
 	}
+	if (t->purging) /* not otherwise: a mount that comes back may be about to claim */
+		purge(t);
 }

@@ -319,6 +319,24 @@ static void test_again(void **state)
 	csv_dlm_table_free(r.t);
 }
 
+/* It died before it had purged: what nobody has claimed must not stay, and what is still to be claimed must. */
+static void test_purge_is_repeated(void **state)
+{
+	struct rig r;
+
+	open_rig(&r);
+	csv_dlm_table_again(r.t); /* nothing was claimed yet */
+	nothing(&r);
+	order(&r, CSV_DLM_DO_CLAIMED, CSV_NL, 0, false, 8);
+	one_sent(&r, CSV_DLM_PURGE);
+	csv_dlm_table_again(r.t);
+	one_sent(&r, CSV_DLM_PURGE);
+	event(&r, CSV_DLM_DONE, 0, CSV_NL, 0);
+	csv_dlm_table_again(r.t);
+	nothing(&r);
+	csv_dlm_table_free(r.t);
+}
+
 static void test_senseless_answers(void **state)
 {
 	struct csv_dlm_req q;
@@ -350,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_claims_of_known_locks),
 		cmocka_unit_test(test_drop_spares_the_living),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_purge_is_repeated),
 		cmocka_unit_test(test_senseless_answers),
 	};
 
