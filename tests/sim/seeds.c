@@ -4,9 +4,13 @@
  * order, so the lowest one that fails is the same whatever the processes do.  What a process counts lies in memory of
  * its own that all see; it is added up at the end.
  */
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +18,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <cmocka.h>
 
 #include "lib/log.h"
 #include "tests/sim/seeds.h"
@@ -225,4 +230,21 @@ bool sim_replay(bool (*fn)(uint64_t seed, FILE *trace), uint64_t seed, bool all)
 	fclose(trace);
 	printf("replay: SEED=%llu\n", (unsigned long long)seed);
 	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+bool sim_batch_test(const struct sim_batch *b, uint64_t *tally, bool (*replay)(uint64_t seed, FILE *trace))
+{
+	uint64_t failed = sim_env("SEED", 0);
+	char *why = NULL;
+
+	if (failed) {
+		assert_true(sim_replay(replay, failed, true));
+		return false;
+	}
+	failed = sim_batch_run(b, tally, &why);
+	if (failed) {
+		sim_replay(replay, failed, false);
+		fail_msg("seed %llu: %s", (unsigned long long)failed, why);
+	}
+	return true;
 }

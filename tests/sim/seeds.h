@@ -39,6 +39,12 @@ uint64_t sim_batch_run(const struct sim_batch *b, uint64_t *tally, char **why);
  */
 bool sim_replay(bool (*fn)(uint64_t seed, FILE *trace), uint64_t seed, bool all);
 
+/*
+ * What a test of seeds does first: with SEED in the environment it replays that one, with its whole trace, and that was
+ * all (false).  Else it runs the batch, and fails with the trace of the lowest seed that does.
+ */
+bool sim_batch_test(const struct sim_batch *b, uint64_t *tally, bool (*replay)(uint64_t seed, FILE *trace));
+
 /* A number from the environment, or what is to be taken without it. */
 uint64_t sim_env(const char *name, uint64_t otherwise);
 

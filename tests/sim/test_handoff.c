@@ -61,19 +61,11 @@ static void test_replays_exactly(void **state)
 static void test_faults(void **state)
 {
 	struct sim_batch batch = { "handoff", run_seed, sim_env("SEEDS", SEEDS), HO_TALLIES };
-	uint64_t tally[HO_TALLIES] = { 0 }, failed = sim_env("SEED", 0);
-	char *why = NULL;
+	uint64_t tally[HO_TALLIES] = { 0 };
 	bool good;
 
-	if (failed) {
-		assert_true(sim_replay(replay, failed, true));
+	if (!sim_batch_test(&batch, tally, replay))
 		return;
-	}
-	failed = sim_batch_run(&batch, tally, &why);
-	if (failed) {
-		sim_replay(replay, failed, false);
-		fail_msg("%s", why);
-	}
 	printf("# handoff: undecided %llu, kept %llu, moved %llu\n",
 	       (unsigned long long)tally[HO_OUTCOME + CSV_HO_NONE], (unsigned long long)tally[HO_OUTCOME + CSV_HO_KEPT],
 	       (unsigned long long)tally[HO_OUTCOME + CSV_HO_MOVED]);

@@ -67,19 +67,11 @@ static void test_replays_exactly(void **state)
 static void test_seeds(void **state)
 {
 	struct sim_batch batch = { "machine", run_seed, sim_env("SEEDS", SEEDS), SIM_TALLIES };
-	uint64_t tally[SIM_TALLIES] = { 0 }, failed = sim_env("SEED", 0);
-	char *why = NULL;
+	uint64_t tally[SIM_TALLIES] = { 0 };
 	bool good;
 
-	if (failed) {
-		assert_true(sim_replay(replay, failed, true));
+	if (!sim_batch_test(&batch, tally, replay))
 		return;
-	}
-	failed = sim_batch_run(&batch, tally, &why);
-	if (failed) {
-		sim_replay(replay, failed, false);
-		fail_msg("seed %llu: %s", (unsigned long long)failed, why);
-	}
 	printf("# machine: %llu steps, %llu grants, %llu recoveries, %llu evictions, %llu late writes refused\n",
 	       (unsigned long long)tally[SIM_T_STEPS], (unsigned long long)tally[SIM_T_GRANTS],
 	       (unsigned long long)tally[SIM_T_RECOVERIES], (unsigned long long)tally[SIM_T_EVICTIONS],

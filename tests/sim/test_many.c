@@ -50,18 +50,10 @@ static void print(const uint64_t *tally)
 static void test_many(void **state)
 {
 	struct sim_batch batch = { "64 nodes", run_seed, sim_env("MANY_SEEDS", SEEDS), SIM_TALLIES };
-	uint64_t tally[SIM_TALLIES] = { 0 }, failed = sim_env("SEED", 0);
-	char *why = NULL;
+	uint64_t tally[SIM_TALLIES] = { 0 };
 
-	if (failed) {
-		assert_true(sim_replay(replay, failed, true));
+	if (!sim_batch_test(&batch, tally, replay))
 		return;
-	}
-	failed = sim_batch_run(&batch, tally, &why);
-	if (failed) {
-		sim_replay(replay, failed, false);
-		fail_msg("seed %llu: %s", (unsigned long long)failed, why);
-	}
 	print(tally);
 	/* All that the other test looks for is done here too. */
 	assert_true(tally[SIM_T_GRANTS] && tally[SIM_T_RECOVERIES] && tally[SIM_T_VIEWS]);
