@@ -40,6 +40,13 @@ bool csv_mode_covers(enum csv_mode have, enum csv_mode want)
 	return (unsigned)have < 6 && (unsigned)want < 6 && (covers[have] & BIT(want));
 }
 
+enum csv_mode csv_mode_join(enum csv_mode a, enum csv_mode b)
+{
+	if (csv_mode_covers(a, b))
+		return a;
+	return csv_mode_covers(b, a) ? b : CSV_EX; /* PR and CW: neither covers the other */
+}
+
 const char *csv_mode_name(enum csv_mode mode)
 {
 	static const char *const names[6] = { "NL", "CR", "CW", "PR", "PW", "EX" };

@@ -48,6 +48,8 @@ enum csv_mode { CSV_NL = 0, CSV_CR = 1, CSV_CW = 2, CSV_PR = 3, CSV_PW = 4, CSV_
 bool csv_mode_compatible(enum csv_mode a, enum csv_mode b);
 /* Whether holding `have` covers a need of `want`. */
 bool csv_mode_covers(enum csv_mode have, enum csv_mode want);
+/* The one of them that covers the other; EX if neither does. */
+enum csv_mode csv_mode_join(enum csv_mode a, enum csv_mode b);
 const char *csv_mode_name(enum csv_mode mode);          /* "NL" .. "EX" */
 const char *csv_res_type_name(enum csv_res_type type);  /* "mount", "slot", "inode", ... */
 

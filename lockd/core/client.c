@@ -66,11 +66,6 @@ static void submit_lock(struct csv_machine *m, struct csv_local *c, const struct
 	csv_op_submit(m, &w);
 }
 
-static bool lock_is_sound(const struct csv_msg_lock *l)
-{
-	return l->res_type > CSV_RES_NONE && l->res_type < CSV_RES_TYPES && l->mode <= CSV_EX;
-}
-
 static void on_lock(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	const struct csv_msg_lock *l = &msg->lock;
@@ -78,7 +73,7 @@ static void on_lock(struct csv_machine *m, struct csv_local *c, const struct csv
 	bool declare = l->flags & CSV_LOCKF_DECLARE;
 	struct csv_hold *h;
 
-	if (!lock_is_sound(l) || l->mode == CSV_NL || (l->flags & ~(CSV_LOCKF_NOQUEUE | CSV_LOCKF_DECLARE)) ||
+	if (!csv_msg_lock_sound(l) || l->mode == CSV_NL || (l->flags & ~(CSV_LOCKF_NOQUEUE | CSV_LOCKF_DECLARE)) ||
 	    declare != (c->phase == CSV_LOCAL_DECLARING)) {
 		protocol_error(m, c, msg->seq, "bad LOCK");
 		return;
@@ -121,7 +116,7 @@ static void on_unlock(struct csv_machine *m, struct csv_local *c, const struct c
 	enum csv_mode mode = (enum csv_mode)l->mode;
 	struct csv_hold *h;
 
-	if (!lock_is_sound(l) || c->phase == CSV_LOCAL_DECLARING) {
+	if (!csv_msg_lock_sound(l) || c->phase == CSV_LOCAL_DECLARING) {
 		protocol_error(m, c, msg->seq, "bad UNLOCK");
 		return;
 	}

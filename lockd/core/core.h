@@ -344,6 +344,8 @@ struct csv_local *csv_local_of(struct csv_machine *m, const uint8_t *uuid); /* t
 struct csv_local *csv_local_at(struct csv_machine *m, const struct csv_space *sp, const struct csv_place *p);
 struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct csv_msg_hello *h);
 void csv_local_free(struct csv_machine *m, struct csv_local *c);
+bool csv_msg_lock_sound(const struct csv_msg_lock *l);
+void csv_msg_lock_fill(struct csv_msg_lock *l, struct csv_res res, enum csv_mode mode);
 struct csv_hold *csv_hold_find(const struct csv_local *c, struct csv_res res);
 struct csv_hold *csv_hold_make(struct csv_local *c, struct csv_res res);
 void csv_hold_put(struct csv_machine *m, struct csv_local *c, struct csv_hold *h); /* frees it if it says nothing */

@@ -78,8 +78,7 @@ bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space
 	p = csv_place_bound(sp, sender);
 	if (p && p->slot != CSV_NO_SLOT)
 		return true; /* a declaration sent twice */
-	/* Its JOIN was decided already, as a mount that has this engine; if it is not here, that was refused. */
-	fits = csv_engine_decide(sp, engine, true, &why) && !(p && sp->engine != engine);
+	fits = csv_engine_decide(sp, engine, true, &why);
 	if (!p)
 		p = csv_place_new(sp, sender, client);
 	p->client = client;

@@ -70,11 +70,8 @@ void csv_dlm_open(struct csv_machine *m, const struct csv_local *c, const struct
 	order(m, c->uuid, (struct csv_dlm_order){ .verb = CSV_DLM_DO_OPEN });
 	if (!first || c->again)
 		return;
-	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
-		if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == m->cfg.nodeid)
-			return;
-	}
-	csv_dlm_place_gone(m, sp, m->cfg.nodeid);
+	if (!csv_space_has_node(sp, m->cfg.nodeid))
+		csv_dlm_place_gone(m, sp, m->cfg.nodeid);
 }
 
 static void be_late(struct csv_machine *m, struct csv_local *c, struct csv_hold *h)
@@ -196,20 +193,13 @@ void csv_dlm_evicted(struct csv_machine *m)
 
 /* ---- what comes back ---- */
 
-static void fill_lock(struct csv_msg_lock *l, struct csv_res res, enum csv_mode mode)
-{
-	l->res_type = res.type;
-	l->res_id = res.id;
-	l->mode = mode;
-}
-
 static void tell_bast(struct csv_machine *m, const struct csv_local *c, struct csv_hold *h)
 {
 	struct csv_msg msg = { .type = CSV_MSG_BAST };
 
 	if (h->bast == CSV_NL)
 		return;
-	fill_lock(&msg.lock, h->res, h->bast);
+	csv_msg_lock_fill(&msg.lock, h->res, h->bast);
 	h->bast = CSV_NL;
 	csv_act_client(m, c->id, &msg);
 }
@@ -218,7 +208,7 @@ static void tell_grant(struct csv_machine *m, struct csv_local *c, struct csv_ho
 {
 	struct csv_msg msg = { .type = CSV_MSG_GRANT, .seq = h->seq };
 
-	fill_lock(&msg.lock, h->res, h->got);
+	csv_msg_lock_fill(&msg.lock, h->res, h->got);
 	h->held = h->got;
 	h->want = h->got = CSV_NL;
 	csv_act_client(m, c->id, &msg);
@@ -243,7 +233,7 @@ static void denied(struct csv_machine *m, struct csv_local *c, struct csv_hold *
 
 	if (h->want == CSV_NL || h->seq != ev->seq)
 		return;
-	fill_lock(&msg.lock, h->res, h->want);
+	csv_msg_lock_fill(&msg.lock, h->res, h->want);
 	msg.lock.holder_slot = CSV_NO_SLOT;
 	h->want = CSV_NL;
 	csv_hold_put(m, c, h);
@@ -252,8 +242,7 @@ static void denied(struct csv_machine *m, struct csv_local *c, struct csv_hold *
 
 static void wanted(struct csv_machine *m, struct csv_local *c, struct csv_hold *h, const struct csv_dlm_saying *ev)
 {
-	if (!csv_mode_covers(h->bast, ev->mode))
-		h->bast = csv_mode_covers(ev->mode, h->bast) ? ev->mode : CSV_EX;
+	h->bast = csv_mode_join(h->bast, ev->mode);
 	if (h->held != CSV_NL)
 		tell_bast(m, c, h);
 	else if (h->want == CSV_NL)

@@ -121,10 +121,8 @@ bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid)
 		return false;
 	csv_for_each_space(sp, &m->state)
 	{
-		for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
-			if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == nodeid)
-				return false;
-		}
+		if (csv_space_has_node(sp, nodeid))
+			return false;
 	}
 	return true;
 }

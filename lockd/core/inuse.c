@@ -10,11 +10,6 @@
  */
 #include "lockd/core/core.h"
 
-static bool sound(const struct csv_msg_lock *l)
-{
-	return l->res_type > CSV_RES_NONE && l->res_type < CSV_RES_TYPES && l->mode <= CSV_EX;
-}
-
 /* Until then the replay asks again (AGAIN), or is given up (BUSY) if what it waits for comes only after its end. */
 static enum csv_err may_say_no(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
 {
@@ -62,7 +57,7 @@ void csv_inuse_record(struct csv_machine *m, struct csv_local *c, const struct c
 	struct csv_res res = csv_res((enum csv_res_type)msg->lock.res_type, msg->lock.res_id);
 	bool known = sp && m->phase != CSV_PHASE_LOADING && !c->redeclare;
 
-	if (!sound(&msg->lock)) {
+	if (!csv_msg_lock_sound(&msg->lock)) {
 		csv_local_close(m, c, "bad IN_USE");
 		return;
 	}
@@ -100,7 +95,7 @@ bool csv_apply_ask(struct csv_machine *m, uint32_t sender, struct csv_space *sp,
 bool csv_apply_tell(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	uint32_t asker = csv_get32(r);
-	uint64_t number = csv_get64(r), all = m->state.nmembers == 64 ? UINT64_MAX : (1ull << m->state.nmembers) - 1;
+	uint64_t number = csv_get64(r), all = csv_state_all(&m->state);
 	enum csv_mode mode = (enum csv_mode)csv_get8(r);
 	int at = csv_state_member(&m->state, sender);
 	struct csv_local *c = csv_local_of(m, sp->uuid);

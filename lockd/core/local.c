@@ -109,6 +109,18 @@ struct csv_local *csv_local_at(struct csv_machine *m, const struct csv_space *sp
 	return c && c->phase != CSV_LOCAL_FENCED ? c : NULL;
 }
 
+bool csv_msg_lock_sound(const struct csv_msg_lock *l)
+{
+	return l->res_type > CSV_RES_NONE && l->res_type < CSV_RES_TYPES && l->mode <= CSV_EX;
+}
+
+void csv_msg_lock_fill(struct csv_msg_lock *l, struct csv_res res, enum csv_mode mode)
+{
+	l->res_type = res.type;
+	l->res_id = res.id;
+	l->mode = mode;
+}
+
 struct csv_hold *csv_hold_find(const struct csv_local *c, struct csv_res res)
 {
 	struct csv_omap_node *n = csv_omap_find(&c->holds, &res);

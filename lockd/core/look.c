@@ -157,9 +157,5 @@ bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid)
 
 	if (m->phase != CSV_PHASE_FORMED || !m->has_state || csv_local_of((struct csv_machine *)m, uuid))
 		return false;
-	for (uint32_t i = 0; sp && i < CSV_SLOTS_MAX; i++) {
-		if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == m->cfg.nodeid)
-			return false;
-	}
-	return true;
+	return !sp || !csv_space_has_node(sp, m->cfg.nodeid);
 }

@@ -172,7 +172,7 @@ bool csv_apply_attach(struct csv_machine *m, uint32_t sender, struct csv_space *
 
 static bool all_seen(const struct csv_machine *m, const struct csv_slot *s)
 {
-	uint64_t all = m->state.nmembers == 64 ? UINT64_MAX : (1ull << m->state.nmembers) - 1;
+	uint64_t all = csv_state_all(&m->state);
 
 	return (s->seen & all) == all || CSV_BUG(SEEN_NOT_AWAITED);
 }

@@ -68,6 +68,20 @@ int csv_state_member(const struct csv_state *s, uint32_t nodeid)
 	return -1;
 }
 
+uint64_t csv_state_all(const struct csv_state *s)
+{
+	return s->nmembers == 64 ? UINT64_MAX : (1ull << s->nmembers) - 1;
+}
+
+bool csv_space_has_node(const struct csv_space *sp, uint32_t nodeid)
+{
+	for (unsigned i = 0; i < CSV_SLOTS_MAX; i++) {
+		if (sp->slot[i].life != CSV_LIFE_FREE && sp->slot[i].nodeid == nodeid)
+			return true;
+	}
+	return false;
+}
+
 struct csv_space *csv_space_find(const struct csv_state *s, const uint8_t *uuid)
 {
 	return csv_space_of(csv_omap_find(&s->spaces, uuid));

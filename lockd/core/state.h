@@ -154,6 +154,7 @@ struct csv_state {
 void csv_state_init(struct csv_state *s);
 void csv_state_clear(struct csv_state *s);			  /* frees all; init is due before further use */
 int csv_state_member(const struct csv_state *s, uint32_t nodeid); /* index or -1 */
+uint64_t csv_state_all(const struct csv_state *s);		  /* a bit for each member, by index */
 
 struct csv_space *csv_space_find(const struct csv_state *s, const uint8_t *uuid);
 struct csv_space *csv_space_make(struct csv_state *s, const uint8_t *uuid, const char *name);
@@ -195,6 +196,8 @@ struct csv_lkb *csv_lkb_find(const struct csv_rsb *r, const struct csv_place *p,
 /* Any slot in one of the lives of the mask (1 << CSV_LIFE_*). */
 bool csv_space_any(const struct csv_space *sp, unsigned lives);
 #define CSV_LIFE_BIT(name) (1u << CSV_LIFE_##name)
+/* The node has a slot that is not free, of whatever life. */
+bool csv_space_has_node(const struct csv_space *sp, uint32_t nodeid);
 /* No mount is left, nor about to be one: only a mounter can recover what is out. */
 bool csv_space_deserted(const struct csv_space *sp);
 /* L1: no new grant is given. */

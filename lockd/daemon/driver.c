@@ -116,7 +116,6 @@ void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev)
 	csv_expel_look(d);
 }
 
-/* Sends only: what follows from it comes back in order. */
 static void carry_out_all(struct csv_daemon *d, struct csv_actions *actions)
 {
 	for (size_t i = 0; i < actions->n; i++)
@@ -124,6 +123,7 @@ static void carry_out_all(struct csv_daemon *d, struct csv_actions *actions)
 	csv_actions_free(actions);
 }
 
+/* These send only: what follows from it comes back in order. */
 void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg)
 {
 	struct csv_actions actions = { 0 };

@@ -55,13 +55,6 @@ static struct csv_lkb *conflict(const struct csv_space *sp, const struct csv_rsb
 	return NULL;
 }
 
-static void fill_lock(struct csv_msg_lock *l, struct csv_res res, enum csv_mode mode)
-{
-	l->res_type = res.type;
-	l->res_id = res.id;
-	l->mode = mode;
-}
-
 static void tell_grant(struct csv_machine *m, struct csv_space *sp, const struct csv_lkb *l)
 {
 	struct csv_msg msg = { .type = CSV_MSG_GRANT, .seq = l->seq };
@@ -69,7 +62,7 @@ static void tell_grant(struct csv_machine *m, struct csv_space *sp, const struct
 
 	if (!c)
 		return;
-	fill_lock(&msg.lock, l->rsb->res, l->mode);
+	csv_msg_lock_fill(&msg.lock, l->rsb->res, l->mode);
 	csv_pending_add(m, c, &msg);
 }
 
@@ -84,7 +77,7 @@ static void tell_deny(struct csv_machine *m, struct csv_space *sp, const struct 
 	if (!h || h->want == CSV_NL || h->seq != l->seq || CSV_BUG(DENY_LOST))
 		return;
 	h->want = CSV_NL;
-	fill_lock(&msg.lock, l->rsb->res, l->mode);
+	csv_msg_lock_fill(&msg.lock, l->rsb->res, l->mode);
 	msg.lock.holder_nodeid = in_the_way->place->nodeid;
 	msg.lock.holder_slot = in_the_way->place->slot;
 	memccpy(msg.lock.holder_node, csv_node_name(m, in_the_way->place->nodeid), 0, sizeof(msg.lock.holder_node) - 1);
@@ -100,7 +93,7 @@ static void tell_bast(struct csv_machine *m, struct csv_space *sp, const struct 
 
 	if (!h || h->held == CSV_NL)
 		return; /* given up, or not told yet that it has it: pending.c tells both */
-	fill_lock(&msg.lock, l->rsb->res, want);
+	csv_msg_lock_fill(&msg.lock, l->rsb->res, want);
 	csv_act_client(m, c->id, &msg);
 }
 

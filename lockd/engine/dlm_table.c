@@ -157,13 +157,6 @@ static void say_bast(struct csv_dlm_table *t, const struct lock *l)
 		say(t, l, CSV_DLM_SAID_BAST, l->bast, 0);
 }
 
-static void note_bast(struct lock *l, enum csv_mode mode)
-{
-	if (csv_mode_covers(l->bast, mode))
-		return;
-	l->bast = csv_mode_covers(mode, l->bast) ? mode : CSV_EX; /* PR and CW: neither covers the other */
-}
-
 /* ---- what is to be done next for a lock at rest; frees it if nothing is left ---- */
 
 static void ask(struct csv_dlm_table *t, struct lock *l)
@@ -416,7 +409,7 @@ void csv_dlm_table_event(struct csv_dlm_table *t, const struct csv_dlm_res *r)
 	if (r->event == CSV_DLM_DONE) {
 		done(t, l, r);
 	} else if (r->event == CSV_DLM_BAST) {
-		note_bast(l, (enum csv_mode)r->mode);
+		l->bast = csv_mode_join(l->bast, (enum csv_mode)r->mode);
 		if (l->state == LS_HELD)
 			say_bast(t, l);
 	}

@@ -289,6 +289,9 @@ static void test_lock_matrix(void **state)
 				    csv_mode_compatible((enum csv_mode)a, (enum csv_mode)x))
 					assert_true(csv_mode_compatible((enum csv_mode)b, (enum csv_mode)x));
 		}
+	assert_int_equal(csv_mode_join(CSV_NL, CSV_PR), CSV_PR);
+	assert_int_equal(csv_mode_join(CSV_EX, CSV_PR), CSV_EX);
+	assert_int_equal(csv_mode_join(CSV_PR, CSV_CW), CSV_EX); /* neither covers the other */
 	assert_string_equal(csv_mode_name(CSV_EX), "EX");
 	assert_string_equal(csv_res_type_name(CSV_RES_LEASE), "lease");
 }
