@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -25,9 +26,20 @@ static_assert(CSV_NL == LKM_NLMODE && CSV_CR == LKM_CRMODE && CSV_CW == LKM_CWMO
 /* Here the kernel tells its nodes apart, a folder each. */
 #define COMMS "/sys/kernel/config/dlm/cluster/comms"
 
+/* What the kernel gives to read, with room for a value block, which the locks here do not have. */
+struct dlm_read {
+	struct dlm_lock_result result;
+	char value[DLM_USER_LVB_LEN];
+};
+
 struct csv_dlm_device {
 	dlm_lshandle_t space;
 	int fd; /* libdlm's */
+	/*
+	 * The event that was read last, in memory that is shared with forked processes: one that is killed on its way
+	 * back from the kernel leaves it there.  Handled: without an address.
+	 */
+	struct dlm_read *last;
 };
 
 /*
@@ -52,16 +64,37 @@ static void *argument(uint64_t cookie)
 	return (void *)(uintptr_t)cookie;
 }
 
-int csv_dlm_device_open(const char *lockspace, struct csv_dlm_device **out)
+static struct csv_dlm_device *alloc(void)
 {
 	struct csv_dlm_device *dev = calloc(1, sizeof(*dev));
+	void *last = mmap(NULL, sizeof(*dev->last), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (dev && last != MAP_FAILED) {
+		dev->last = last;
+		return dev;
+	}
+	if (last != MAP_FAILED)
+		munmap(last, sizeof(*dev->last));
+	free(dev);
+	return NULL;
+}
+
+static void release(struct csv_dlm_device *dev)
+{
+	munmap(dev->last, sizeof(*dev->last));
+	free(dev);
+}
+
+int csv_dlm_device_open(const char *lockspace, struct csv_dlm_device **out)
+{
+	struct csv_dlm_device *dev = alloc();
 	uint32_t major, minor, patch;
 	int err;
 
 	if (!dev)
 		return ENOMEM;
 	if (dlm_kernel_version(&major, &minor, &patch) || major != DLM_DEVICE_VERSION_MAJOR) {
-		free(dev);
+		release(dev);
 		return ENXIO;
 	}
 	/* The kernel counts creations and leaves with the last one, so there is to be one. */
@@ -70,7 +103,7 @@ int csv_dlm_device_open(const char *lockspace, struct csv_dlm_device **out)
 		dev->space = dlm_create_lockspace(lockspace, 0600);
 	if (!dev->space) {
 		err = errno ? errno : EIO;
-		free(dev);
+		release(dev);
 		return err;
 	}
 	dev->fd = dlm_ls_get_fd(dev->space);
@@ -88,7 +121,7 @@ int csv_dlm_device_leave(struct csv_dlm_device *dev, const char *lockspace)
 	/* 2: with its locks. libdlm says nothing of what the kernel answers. */
 	if (dlm_release_lockspace(lockspace, dev->space, 2))
 		err = errno;
-	free(dev);
+	release(dev);
 	if (err)
 		return err;
 	still = dlm_open_lockspace(lockspace);
@@ -217,25 +250,46 @@ static void tell_completion(struct csv_dlm_device_event *ev, int sb_status)
 	}
 }
 
-int csv_dlm_device_next(struct csv_dlm_device *dev, struct csv_dlm_device_event *ev)
+static void *address(const struct csv_dlm_device *dev)
 {
-	/* With room for a value block, which the locks here do not have. */
-	struct {
-		struct dlm_lock_result result;
-		char value[DLM_USER_LVB_LEN];
-	} got;
-	ssize_t n;
+	return __atomic_load_n(&dev->last->result.user_astaddr, __ATOMIC_SEQ_CST);
+}
 
-	n = read(dev->fd, &got, sizeof(got));
-	if (n < 0)
-		return errno == EINTR ? EAGAIN : errno;
-	if (n < (ssize_t)sizeof(got.result))
-		return EPROTO;
-	ev->cookie = (uintptr_t)got.result.user_astparam;
-	ev->mode = got.result.bast_mode;
-	if (got.result.user_astaddr == (void *)blocking)
+static void tell(const struct csv_dlm_device *dev, struct csv_dlm_device_event *ev)
+{
+	const struct dlm_lock_result *r = &dev->last->result;
+
+	ev->cookie = (uintptr_t)r->user_astparam;
+	ev->mode = r->bast_mode;
+	if (address(dev) == (void *)blocking)
 		ev->what = CSV_DLM_BLOCKS;
 	else
-		tell_completion(ev, got.result.lksb.sb_status);
+		tell_completion(ev, r->lksb.sb_status);
+}
+
+int csv_dlm_device_next(struct csv_dlm_device *dev, struct csv_dlm_device_event *ev)
+{
+	ssize_t n;
+
+	csv_dlm_device_handled(dev);
+	n = read(dev->fd, dev->last, sizeof(*dev->last));
+	if (n < 0)
+		return errno == EINTR ? EAGAIN : errno;
+	if (n < (ssize_t)sizeof(dev->last->result))
+		return EPROTO;
+	tell(dev, ev);
 	return 0;
+}
+
+void csv_dlm_device_handled(struct csv_dlm_device *dev)
+{
+	__atomic_store_n(&dev->last->result.user_astaddr, NULL, __ATOMIC_SEQ_CST);
+}
+
+bool csv_dlm_device_unhandled(const struct csv_dlm_device *dev, struct csv_dlm_device_event *ev)
+{
+	if (!address(dev))
+		return false;
+	tell(dev, ev);
+	return true;
 }

@@ -70,7 +70,11 @@ int csv_dlm_device_adopt(struct csv_dlm_device *dev, uint64_t cookie, const char
 int csv_dlm_device_purge(struct csv_dlm_device *dev);
 /* Does nothing but wait until the lockspace is not stopped. */
 void csv_dlm_device_wait_running(struct csv_dlm_device *dev);
-/* The next event. EAGAIN: none yet. */
+/* The next event; the one before counts as handled. EAGAIN: none yet. */
 int csv_dlm_device_next(struct csv_dlm_device *dev, struct csv_dlm_device_event *ev);
+/* The event read last is handled. Before anything is asked of its lock, or a keeper would take that for answered. */
+void csv_dlm_device_handled(struct csv_dlm_device *dev);
+/* An event that was read and not handled, by this process or by the one from which it was forked, which has ended. */
+bool csv_dlm_device_unhandled(const struct csv_dlm_device *dev, struct csv_dlm_device_event *ev);
 
 #endif

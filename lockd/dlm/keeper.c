@@ -9,7 +9,7 @@
 
 /*
  * Silence of a running lockspace after which nothing comes any more: the process was killed between noting something
- * and asking for it.  Far longer than a dead host goes unnoticed, which stops the lockspace.
+ * and entering the kernel with it.  Far longer than a dead host goes unnoticed, which stops the lockspace.
  */
 #define SILENCE_MS 60000
 
@@ -35,22 +35,30 @@ static bool wait_event(struct csv_dlm_device *dev)
 	return n > 0;
 }
 
+static void hear(struct csv_dlm_flight *f, const struct csv_dlm_device_event *ev)
+{
+	if (ev->what != CSV_DLM_BLOCKS)
+		csv_dlm_flight_heard(f, ev->cookie);
+}
+
 static bool listen_on(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
 {
 	struct csv_dlm_device_event ev;
 	int err;
 
-	while (!(err = csv_dlm_device_next(dev, &ev))) {
-		if (ev.what != CSV_DLM_BLOCKS)
-			csv_dlm_flight_heard(f, ev.cookie);
-	}
+	while (!(err = csv_dlm_device_next(dev, &ev)))
+		hear(f, &ev);
 	return err == EAGAIN;
 }
 
 static void keep(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
 {
+	struct csv_dlm_device_event ev;
 	bool silent = false;
 
+	/* A process that is killed on its way back from the kernel has taken the answer and done nothing with it. */
+	if (csv_dlm_device_unhandled(dev, &ev))
+		hear(f, &ev);
 	while (!csv_dlm_flight_none(f)) {
 		if (wait_event(dev)) {
 			if (!listen_on(dev, f))

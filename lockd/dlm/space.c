@@ -135,6 +135,7 @@ static int submit(struct csv_dlm_space *s, struct space_lock *l, const char **wh
 	int err = EBUSY;
 
 	csv_list_del(&l->busy);
+	csv_dlm_device_handled(s->dev);
 	l->flight = csv_dlm_flight_begin(s->flight, l->cookie);
 	if (l->flight >= 0)
 		err = ask_kernel(s, l, what);

@@ -21,6 +21,8 @@ static unsigned nrefuse;
 /* What it has to say. */
 static struct csv_dlm_device_event events[8];
 static unsigned nevents;
+/* An event was read and is not handled: a keeper would take what is in flight for its lock as answered. */
+static bool unhandled;
 /* What csvlockd was told, "done 1 0 EX". */
 static char told[512];
 
@@ -52,12 +54,14 @@ int csv_dlm_device_lock(struct csv_dlm_device *dev, uint64_t cookie, const char 
 int csv_dlm_device_convert(struct csv_dlm_device *dev, uint64_t cookie, uint32_t id, enum csv_mode mode)
 {
 	assert_int_equal(id, cookie + 100);
+	assert_false(unhandled);
 	return ask("convert %u %s\n", (unsigned)cookie, csv_mode_name(mode));
 }
 
 int csv_dlm_device_unlock(struct csv_dlm_device *dev, uint64_t cookie, uint32_t id)
 {
 	assert_int_equal(id, cookie + 100);
+	assert_false(unhandled);
 	return ask("unlock %u\n", (unsigned)cookie);
 }
 
@@ -81,11 +85,18 @@ int csv_dlm_device_purge(struct csv_dlm_device *dev)
 
 int csv_dlm_device_next(struct csv_dlm_device *dev, struct csv_dlm_device_event *ev)
 {
+	csv_dlm_device_handled(dev);
 	if (!nevents)
 		return EAGAIN;
+	unhandled = true;
 	*ev = events[0];
 	memmove(events, events + 1, --nevents * sizeof(events[0]));
 	return 0;
+}
+
+void csv_dlm_device_handled(struct csv_dlm_device *dev)
+{
+	unhandled = false;
 }
 
 static void tell(const struct csv_dlm_res *res)
