@@ -14,7 +14,8 @@ void csv_kill_node(uint32_t nodeid)
 		err = corosync_cfg_kill_node(h, nodeid, "csvfs: its locks in the DLM are given up by nobody");
 		corosync_cfg_finalize(h);
 	}
-	if (err != CS_OK)
+	/* NOT_EXIST: it is not in the membership, where a dead node is not either. */
+	if (err != CS_OK && err != CS_ERR_NOT_EXIST)
 		csv_error("corosync on node %u cannot be ended (%d): end it there, or reset the node", nodeid,
 			  (int)err);
 }
