@@ -18,7 +18,7 @@ class Agent:
 
     def __init__(self, node, seconds=30):
         self.node = node
-        self.seconds = seconds
+        self.seconds = seconds * node.slowness
         self.child = node.popen(["/usr/bin/python3", AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __getattr__(self, operation):
@@ -34,7 +34,7 @@ class Agent:
 
     def finish(self, seconds=None):
         """Result of the operation that was begun."""
-        seconds = self.seconds if seconds is None else seconds
+        seconds = self.seconds if seconds is None else seconds * self.node.slowness
         if not select.select([self.child.stdout], [], [], seconds)[0]:
             raise HarnessError(f"the process on {self.node.name} does not answer within {seconds} s")
         line = self.child.stdout.readline()
@@ -78,7 +78,8 @@ class Follower:
     def wait_more(self, count, seconds=30):
         """Waits for so many more lines than there are now."""
         target = self.lines + count
-        wait_until(f"{count} more lines from {self.node.name}", lambda: self.lines >= target, seconds, dead=self.dead)
+        wait_until(f"{count} more lines from {self.node.name}", lambda: self.lines >= target,
+                   seconds * self.node.slowness, dead=self.dead)
 
     def dead(self):
         """Why nothing more will come, if so."""

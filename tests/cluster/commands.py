@@ -7,7 +7,7 @@ from harness.instance import BIN, VOLUME
 
 def adm(node, *words, timeout=60):
     """The JSON object of a command that works."""
-    return json.loads(node.run([BIN / "csvadm", "--json", *words], timeout=timeout).stdout)
+    return json.loads(node.run([BIN / "csvadm", "--json", *words], timeout=timeout * node.slowness).stdout)
 
 
 def volume(node):

@@ -2,14 +2,12 @@
 """What one node did, the others see at their next call."""
 import errno
 import json
-import os
 import select
-import signal
 
 from agents import Agent, errno_of
 from harness import csvfs
 
-RECORDS = 200
+RECORDS = 200  # fewer on slow nodes
 
 
 def test_create_write_rename_unlink(trio, place):
@@ -43,26 +41,28 @@ def test_attributes(trio, place):
 
 def test_append_from_two_nodes_loses_nothing(trio, place):
     one, two, three = trio
+    records = RECORDS // one.node.slowness
     for agent in (one, two):
         agent.open("log", f"{place}/log", "O_WRONLY|O_CREAT|O_APPEND")
-    for i in range(RECORDS):
+    for i in range(records):
         one.begin("write", "log", f"1 {i:05}\n")
         two.begin("write", "log", f"2 {i:05}\n")
         assert one.finish() == two.finish() == 8
     three.open("log", f"{place}/log", "O_RDONLY")
-    lines = three.pread("log", 16 * RECORDS + 1, 0).splitlines()
+    lines = three.pread("log", 16 * records + 1, 0).splitlines()
     for who in "12":
-        assert [line for line in lines if line[0] == who] == [f"{who} {i:05}" for i in range(RECORDS)]
+        assert [line for line in lines if line[0] == who] == [f"{who} {i:05}" for i in range(records)]
 
 
 def test_many_files_from_all_nodes(cluster, place):
     """Each node makes files in one directory at the same time; all are there, each once."""
-    script = f"for i in $(seq 100); do echo $0 > {place}/$0-$i || exit 1; done"
+    count = 100 // cluster.nodes[0].slowness
+    script = f"for i in $(seq {count}); do echo $0 > {place}/$0-$i || exit 1; done"
     children = [node.popen(["sh", "-c", script, node.name]) for node in cluster.nodes]
-    assert [child.wait(120) for child in children] == [0] * len(children)
+    assert [child.wait(300) for child in children] == [0] * len(children)
     for node in cluster.nodes:
         names = node.run(["ls", place]).stdout.split()
-        assert sorted(names) == sorted(f"{n.name}-{i}" for n in cluster.nodes for i in range(1, 101))
+        assert sorted(names) == sorted(f"{n.name}-{i}" for n in cluster.nodes for i in range(1, count + 1))
 
 
 def test_unlinked_file_stays_for_who_has_it_open(trio, place):
@@ -145,8 +145,7 @@ def test_locks_without_csvlockd(cluster, trio, place):
     with Agent(node) as doomed, Agent(node) as tester:
         doomed.open("f", f"{place}/f", "O_RDWR")
         tester.open("f", f"{place}/f", "O_RDWR")
-        os.kill(node.pid_of("csvlockd"), signal.SIGKILL)
-        cluster.wait_until("csvlockd to be gone", lambda: not node.pid_of("csvlockd"), 10)
+        node.kill_program("csvlockd")
         begin_and_wait(doomed, "posix_lock", "f", "w", 20, 10)
         begin_and_wait(tester, "posix_test", "f", "w", 40, 10)
         doomed.child.kill()
@@ -165,7 +164,7 @@ def test_status_and_lists(cluster):
         return json.loads(cluster.node(node).run(["csvadm", "--json", *words]).stdout)
 
     status = adm("n1", "status")
-    assert status["node"]["name"] == "n1" and status["node"]["quorate"] and status["node"]["engine"] == "cpg"
+    assert status["node"]["name"] == "n1" and status["node"]["quorate"] and status["node"]["engine"] == cluster.node("n1").lock
     assert [v["state"] for v in status["volumes"]] == ["online"]
     assert sorted(n["name"] for n in adm("n2", "node", "list")["nodes"]) == ["n1", "n2", "n3"]
     locks = adm("n3", "lock", "list", "vol1")["locks"]

@@ -3,13 +3,11 @@
 import contextlib
 import errno
 import os
-import signal
 import struct
-from pathlib import Path
 
 from agents import Agent, Recorder, errno_of
 from commands import adm, slot, volume
-from harness import csvfs, procs
+from harness import csvfs
 from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
 from records import RECORDS
@@ -31,7 +29,8 @@ def take_over(node, place, first):
     """The image can be written on this node as soon as its former holder has been recovered."""
     with Agent(node, seconds=TAKE_OVER_S) as agent:
         wait_until(f"{node.name} to get the image",
-                   lambda: errno_of(agent.open, "disk", f"{place}/disk.img", "O_RDWR") == 0, TAKE_OVER_S)
+                   lambda: errno_of(agent.open, "disk", f"{place}/disk.img", "O_RDWR") == 0,
+                   TAKE_OVER_S * node.slowness)
     with Recorder(node, "image", f"{place}/disk.img", first) as recorder:
         recorder.wait_more(RECORDS)
         last = recorder.acked()
@@ -46,20 +45,6 @@ def rejoined(cluster, name, before):
     now = volume(node)
     assert (now["slot"], now["incarnation"]) != (before["slot"], before["incarnation"])
     node.run(["ls", MOUNT_POINT])
-
-
-def kill_program(node, role):
-    """SIGKILL to one daemon of a node; returns when it is gone."""
-    pid = pid_of(node, role)
-    os.kill(pid, signal.SIGKILL)
-    wait_until(f"the end of {role} of {node.name}", lambda: not procs.alive(pid), 10)
-
-
-def pid_of(node, role):
-    """csvfs has put itself into the background: it is found by its name."""
-    if role != "csvfs":
-        return node.pid_of(role)
-    return next(pid for pid in node.pids() if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "csvfs\n")
 
 
 def test_node_killed_under_load(cluster, place, load):
@@ -85,7 +70,7 @@ def test_csvfs_killed(cluster, place, load):
     """Its mount is dead, its node is not: another node recovers the slot; the mount comes back (test_remount.py)."""
     node = cluster.node("n1")
     before = volume(node)
-    kill_program(node, "csvfs")
+    node.kill_program("csvfs")
     nothing_lost(cluster.node("n2"), place, load)
     cluster.wait_until("n1 to mount again", lambda: volume(node).get("state") == "online", 60)
     rejoined(cluster, "n1", before)
@@ -95,7 +80,7 @@ def test_csvlockd_killed_and_back_in_time(cluster, place, load):
     """The slot re-attaches, under the same incarnation, and its writers never notice."""
     node = cluster.node("n1")
     before = volume(node)
-    kill_program(node, "csvlockd")
+    node.kill_program("csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     csvfs.wait_online(node)
@@ -113,7 +98,7 @@ def test_csvlockd_killed_for_good(cluster, place, load):
     """After the re-attach time the others fence it and go on; it says so, and rejoins."""
     node = cluster.node("n1")
     before = volume(node)
-    kill_program(node, "csvlockd")
+    node.kill_program("csvlockd")
     nothing_lost(cluster.node("n2"), place, load)
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
@@ -128,7 +113,7 @@ def test_csvlockd_killed_for_good(cluster, place, load):
 def test_corosync_killed(cluster, place, load):
     node = cluster.node("n1")
     before = volume(node)
-    kill_program(node, "corosync")
+    node.kill_program("corosync")
     nothing_lost(cluster.node("n2"), place, load)
     cluster.power_on([node])
     cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 30)
@@ -170,7 +155,7 @@ def test_journal_damaged(cluster, place):
             cluster.wait_until(f"{node.name} to say why it waits",
                                lambda node=node: why in (volume(node)["reason"] or ""), TAKE_OVER_S)
         assert volume(survivor)["state"] == "recovering"
-        kill_program(other, "csvfs")
+        other.kill_program("csvfs")
         cluster.wait_until(f"the recovery of {other.name}", lambda: slot(survivor, second["slot"])["state"] == "clean",
                            TAKE_OVER_S)
         assert slot(survivor, before["slot"])["state"] == "fenced"
@@ -219,7 +204,7 @@ def test_who_has_fenced_is_fenced(cluster):
     first = next(name for name in ("n2", "n3") if volume(cluster.node(name)).get("recovery"))
     other = "n3" if first == "n2" else "n2"
     recoverer = volume(cluster.node(first))
-    kill_program(cluster.node(first), "csvfs")
+    cluster.node(first).kill_program("csvfs")
     cluster.wait_until("the recoverer's life to be over",
                        lambda: slot(cluster.node(other), recoverer["slot"])["incarnation"] != recoverer["incarnation"]
                        or slot(cluster.node(other), recoverer["slot"])["state"] == "clean", TAKE_OVER_S)

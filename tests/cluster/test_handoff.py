@@ -8,7 +8,6 @@ import pytest
 from agents import errno_of
 from harness.csvfs import volume_state
 from harness.instance import BIN
-from harness.wait import wait_until
 
 KEPT, BUSY = 10, 3
 
@@ -80,7 +79,7 @@ def test_moves_both_disks(cluster, trio, disks):
     fails_with(errno.EBUSY, third.open, "steal", disks[0], "O_RDWR")
     destination.close("d0")
     destination.close("d1")
-    wait_until("the lease to be given back", lambda: opens(third, disks[0]), 10)  # close(2) does not wait for it
+    cluster.wait_until("the lease to be given back", lambda: opens(third, disks[0]), 10)  # close(2) does not wait for it
 
 
 def test_there_and_back(cluster, trio, disks):
@@ -158,7 +157,7 @@ def test_byte_ranges_come_back(cluster, trio, disks):
     destination.close("d0")
     fails_with(errno.EAGAIN, third.ofd_lock, "r", "r", 100, 2)
     source.close("d0")
-    wait_until("the source's locks to go", lambda: errno_of(third.ofd_lock, "r", "r", 100, 2) == 0, 10)
+    cluster.wait_until("the source's locks to go", lambda: errno_of(third.ofd_lock, "r", "r", 100, 2) == 0, 10)
 
 
 def test_abort_and_third_start(cluster, trio, disks):
@@ -205,8 +204,8 @@ def test_destination_dies_before_commit(cluster, trio, disks):
     open_all(source, disks)
     ident = prepare(cluster, disks)
     cluster.kill("n2")
-    wait_until("the handoff to be kept",
-               lambda: csvadm(cluster.node("n1"), "handoff", "status", ident)["outcome"] == "kept", 30)
+    cluster.wait_until("the handoff to be kept",
+                       lambda: csvadm(cluster.node("n1"), "handoff", "status", ident)["outcome"] == "kept", 30)
     source.pwrite("d0", "goes on", 0)
     third.open("r", disks[0], "O_RDONLY")
     assert third.pread("r", 7, 0) == "goes on"
@@ -221,12 +220,12 @@ def test_source_dies_after_commit(cluster, trio, disks):
     csvadm(cluster.node("n1"), "handoff", "commit", ident)
     cluster.kill("n1")
     destination.pwrite("d0", "on", 100)
-    wait_until("the death to be known",
-               lambda: csvadm(cluster.node("n3"), "handoff", "status", ident)["state"] == "done", 30)
+    cluster.wait_until("the death to be known",
+                       lambda: csvadm(cluster.node("n3"), "handoff", "status", ident)["state"] == "done", 30)
     assert csvadm(cluster.node("n3"), "handoff", "status", ident)["owner"] == "n2"
     third.open("r", disks[0], "O_RDONLY")
     assert third.pread("r", 12, 0) == "acknowledged"
-    wait_until("the recovery to be through", lambda: volume_state(cluster.node("n3")) == "online", 30)
+    cluster.wait_until("the recovery to be through", lambda: volume_state(cluster.node("n3")) == "online", 30)
 
 
 def test_daemon_is_restarted(cluster, trio, disks):
@@ -235,11 +234,10 @@ def test_daemon_is_restarted(cluster, trio, disks):
     open_all(source, disks)
     ident = prepare(cluster, disks)
     node = cluster.node("n1")
-    node.run(["kill", "-KILL", str(node.pid_of("csvlockd"))])
-    wait_until("csvlockd to be gone", lambda: not node.pid_of("csvlockd"), 10)
+    node.kill_program("csvlockd")
     cluster.start("n1")
-    wait_until("the record to be back",
-               lambda: node.run([BIN / "csvadm", "handoff", "status", ident], check=False).returncode == 0, 20)
+    cluster.wait_until("the record to be back",
+                       lambda: node.run([BIN / "csvadm", "handoff", "status", ident], check=False).returncode == 0, 20)
     open_all(destination, disks, "O_RDWR")
     done = csvadm(node, "handoff", "commit", ident)
     assert done["outcome"] == "moved"

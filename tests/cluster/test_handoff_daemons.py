@@ -12,7 +12,7 @@ import pytest
 
 from conftest import run_cluster
 from harness import Cluster
-from harness.csvfs import begin_lockd, wait_lockd
+from harness.csvfs import wait_lockd
 from harness.instance import BIN
 from harness.wait import wait_until
 

@@ -10,12 +10,11 @@ import os
 import signal
 import subprocess
 import uuid
-from pathlib import Path
 
 import pytest
 
 from agents import Agent, errno_of
-from harness import csvfs, procs
+from harness import procs
 from harness.errors import HarnessError, WaitTimeout
 from harness.instance import BIN, MOUNT_POINT, ROOT
 from harness.wait import wait_until
@@ -92,17 +91,13 @@ def adm(node, *words):
     return json.loads(node.run([BIN / "csvadm", "--json", *words], timeout=60, check=False).stdout)
 
 
-def fs_pid(node):
-    return next(pid for pid in node.pids() if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "csvfs\n")
-
-
 class Story:
     """One handoff of two disks from n1 to n2 in which one csvfs dies."""
 
     def __init__(self, stage):
         self.stage, self.cluster, self.agents = stage, stage.cluster, stage.agents
         self.disks = [f"{stage.folder}/{uuid.uuid4().hex[:8]}.raw" for _ in range(2)]
-        self.fs = {name: fs_pid(self.cluster.node(name)) for name in NODES}
+        self.fs = {name: self.cluster.node(name).program("csvfs") for name in NODES}
         self.opened = []
         self.calls = []
         self.open("n1", "O_RDWR|O_CREAT")
@@ -210,7 +205,7 @@ class Story:
 
     def renew(self, victim):
         self.stage.remount(victim)
-        self.fs[victim] = fs_pid(self.cluster.node(victim))
+        self.fs[victim] = self.cluster.node(victim).program("csvfs")
         self.opened = [o for o in self.opened if o[0] != victim]
 
     def end(self):

@@ -63,8 +63,7 @@ class Stage:
         self.n1.run([BIN / "csvadm", "handoff", "abort", ident])
 
     def kill_lockd(self):
-        self.n2.run(["kill", "-KILL", str(self.n2.pid_of("csvlockd"))])
-        wait_until("csvlockd to be gone", lambda: not self.n2.pid_of("csvlockd"), 10)
+        self.n2.kill_program("csvlockd")
 
     def vms(self):
         return numbers(self.folder / "vms")

@@ -12,7 +12,7 @@ from commands import adm
 from harness import csvfs
 from harness.instance import VOLUME
 from harness.wait import wait_until
-from test_deaths import TAKE_OVER_S, kill_program
+from test_deaths import TAKE_OVER_S
 
 SOON_S = 5    # two messages between nodes, many times over
 MANY = 10000
@@ -178,7 +178,7 @@ def test_holders_csvfs_dies(trio, path):
     one, two, _ = trio
     one.posix_lock("f", "w", 0, 10)
     begin(two, path, "posix_wait", "f", "w", 0, 10)
-    kill_program(one.node, "csvfs")
+    one.node.kill_program("csvfs")
     two.finish(TAKE_OVER_S)
 
 
@@ -210,7 +210,7 @@ def test_csvlockd_ends(trio, path, who):
     one.posix_lock("f", "w", 0, 10)
     begin(two, path, "posix_wait", "f", "w", 0, 10)
     node = trio[who].node
-    kill_program(node, "csvlockd")
+    node.kill_program("csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     csvfs.wait_online(node)
@@ -232,7 +232,7 @@ def test_exclusive_under_load(cluster, trio, path, killed):
             agent.begin("add_in_pairs", "f", slots, count, seed)
         if killed:
             wait_until("some to have been added", lambda: trio[2].sum("f", slots) > 100, MANY_S)
-            kill_program(trio[0].node, killed)
+            trio[0].node.kill_program(killed)
             csvfs.begin_lockd(trio[0].node)
             csvfs.wait_lockd(trio[0].node)
         deadlocks = sum(agent.finish() for agent in people)
@@ -249,7 +249,7 @@ def test_ten_thousand(trio, path):
         many.posix_many("f", "w", MANY, 2)
         assert len(ranges(two.node, path)) == MANY
         begin(two, path, "posix_wait", "f", "r", 0, 0)
-        kill_program(one.node, "csvlockd")
+        one.node.kill_program("csvlockd")
         csvfs.begin_lockd(one.node)
         csvfs.wait_lockd(one.node)
         csvfs.wait_online(one.node)

@@ -8,7 +8,7 @@ from commands import adm, volume
 from harness import csvfs
 from harness.instance import MOUNT_POINT
 from records import SIZE, SLOTS
-from test_deaths import RECORDS, kill_program, pid_of, rejoined
+from test_deaths import RECORDS, rejoined
 
 BACK_S = 60
 
@@ -30,7 +30,7 @@ def test_mount_comes_back(cluster, place):
     node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
     with Recorder(node, "image", f"{place}/disk.img") as image:
         image.wait_more(RECORDS)
-        kill_program(node, "csvfs")
+        node.kill_program("csvfs")
         last = image.acked()
     cluster.wait_until("the status to tell", lambda: volume(node).get("state") != "online", 10)
     wait_back(cluster, node, before)
@@ -49,7 +49,7 @@ def test_again_and_again(cluster):
     node = cluster.node("n1")
     for _ in range(3):
         before = volume(node)
-        kill_program(node, "csvfs")
+        node.kill_program("csvfs")
         wait_back(cluster, node, before)
 
 
@@ -59,7 +59,7 @@ def test_status_while_it_is_down(cluster):
     before = volume(node)
     cluster.net_cut("n1")
     cluster.wait_members(["n1"], ["n1"], quorate=False)
-    kill_program(node, "csvfs")
+    node.kill_program("csvfs")
     cluster.wait_until("the status to tell why", lambda: "quorum" in (volume(node).get("reason") or ""), 20)
     down = volume(node)
     assert down["state"] == "down" and down["mount"] == MOUNT_POINT and down["uuid"] == before["uuid"]
@@ -71,9 +71,9 @@ def test_csvlockd_restarted_meanwhile(cluster):
     """Both die; the csvlockd that comes finds the mount that nobody serves."""
     node = cluster.node("n1")
     before = volume(node)
-    os.kill(pid_of(node, "csvlockd"), signal.SIGSTOP)
-    kill_program(node, "csvfs")
-    kill_program(node, "csvlockd")
+    os.kill(node.pid_of("csvlockd"), signal.SIGSTOP)
+    node.kill_program("csvfs")
+    node.kill_program("csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     wait_back(cluster, node, before)
@@ -85,7 +85,7 @@ def test_given_up_by_hand(cluster):
     before = volume(node)
     cluster.net_cut("n1")
     cluster.wait_members(["n1"], ["n1"], quorate=False)
-    kill_program(node, "csvfs")
+    node.kill_program("csvfs")
     cluster.wait_until("the status to tell", lambda: volume(node).get("state") == "down", 20)
     node.run(["csvadm", "umount", MOUNT_POINT])
     assert not node.mounted(MOUNT_POINT)
@@ -101,7 +101,7 @@ def test_given_up_by_hand(cluster):
 def test_unmount_is_no_death(cluster):
     """However it is unmounted, nobody mounts it again."""
     node = cluster.node("n1")
-    pid = pid_of(node, "csvfs")
+    pid = node.program("csvfs")
     os.kill(pid, signal.SIGTERM)
     cluster.wait_until("csvfs to end", lambda: volume(node) == {} and not node.mounted(MOUNT_POINT), 20)
     assert node.run(["ls", "/run/csvfs/mounts"]).stdout == ""

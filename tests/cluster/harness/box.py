@@ -22,7 +22,7 @@ class Box:
     """One machine of the test bed, node or target."""
 
     first = "holder"  # role of the process that lives as long as the box is up
-    answer_s = 5  # deadline of a question to a daemon that is well
+    slowness = 1  # deadlines of what happens in the box are so many times longer
 
     def __init__(self, instance, name, mount_point=None):
         self.instance = instance
@@ -35,6 +35,18 @@ class Box:
     def pid_of(self, role):
         """Pid of a program that spawn() started, if it lives, else None."""
         return procs.recorded(self.dir / f"{role}.pid")
+
+    def program(self, role):
+        """Pid of a daemon, if it lives, else None. csvfs puts itself into the background: it is found by its name."""
+        if role != "csvfs":
+            return self.pid_of(role)
+        return next((pid for pid in self.pids() if procs.name_of(pid) == role), None)
+
+    def kill_program(self, role):
+        """SIGKILL to one daemon; returns when it is gone."""
+        pid = self.program(role)
+        self.run(["kill", "-KILL", str(pid)])
+        wait_until(f"the end of {role} of {self.name}", lambda: self.program(role) != pid, 10 * self.slowness)
 
     @property
     def up(self):

@@ -31,6 +31,7 @@ class Cluster:
     default_name = "main"  # of the instance, if nobody chose one
     command = "tests/cluster"  # folder of the commands, for messages
     start_s = 30  # deadline for a membership after a start
+    format_options = []  # of the volume, beyond its defaults
     link_options = {}  # of corosync's link, beyond its defaults
 
     def __init__(self, name=None, nodes=3, lun_size="8G", luns=1, token_ms=1000, use_csvfs=True):
@@ -110,7 +111,7 @@ class Cluster:
         self.build()
         self.power_on(self.nodes)
         if self.use_csvfs:
-            csvfs.format_volume(self.nodes[0], self.lun, self.instance.name)
+            csvfs.format_volume(self.nodes[0], self.lun, self.instance.name, self.format_options)
             self.mount(self.nodes)
         self.write_env()
 
@@ -199,8 +200,8 @@ class Cluster:
             corosync.wait_members(self.node(which), ids, seconds or self.start_s, quorate)
 
     def wait_until(self, what, check, seconds, **options):
-        """wait.wait_until, here so that tests need only the cluster."""
-        return wait_until(what, check, seconds, **options)
+        """wait.wait_until with the patience that this kind of node needs."""
+        return wait_until(what, check, seconds * self.node_class.slowness, **options)
 
     # -- faults -----------------------------------------------------------
 

@@ -88,7 +88,7 @@ def begin_start(cluster, number):
 def membership(node):
     """What a node believes: {'quorate': bool, 'members': {ids}}, or None if it does not answer."""
     try:
-        done = node.run(["corosync-quorumtool", "-s", "-p"], check=False, timeout=node.answer_s)
+        done = node.run(["corosync-quorumtool", "-s", "-p"], check=False, timeout=5 * node.slowness)
     except HarnessError:
         return None
     return parse_quorumtool(done.stdout)

@@ -30,19 +30,20 @@ def begin_lockd(node):
     node.spawn("csvlockd", [BIN / "csvlockd", "--foreground"])
 
 
-def wait_lockd(node, seconds=15):
+def wait_lockd(node):
     """Wait until csvlockd takes connections."""
     wait_until(f"csvlockd of {node.name} to make {_LOCKD_SOCKET}",
-               lambda: node.has_socket(_LOCKD_SOCKET), seconds,
+               lambda: node.has_socket(_LOCKD_SOCKET), 15 * node.slowness,
                dead=node.dead_reason("csvlockd"))
 
 
-def csvadm(node, words, timeout=60):
+def csvadm(node, words, timeout=None):
     """Run csvadm with its output in the node's csvadm.log.
 
     A file and not a pipe: a daemon left behind by `mount` may keep its
     standard output open, and nobody would see the end of a pipe.
     """
+    timeout = timeout or 60 * node.slowness
     log = node.dir / "csvadm.log"
     argv = [BIN / "csvadm", *words]
     with open(log, "ab") as output:
@@ -59,9 +60,9 @@ def csvadm(node, words, timeout=60):
         raise HarnessError(f"{node.name}: exit {code}: {text_of(argv)}\n{tail(log)}")
 
 
-def format_volume(node, lun, cluster_name):
+def format_volume(node, lun, cluster_name, options=()):
     """Make the volume, from one node, once in the life of the LUN."""
-    csvadm(node, ["format", lun, "--name", VOLUME, "--cluster", cluster_name])
+    csvadm(node, ["format", lun, "--name", VOLUME, "--cluster", cluster_name, *options])
 
 
 def mount(node, lun):
@@ -73,14 +74,14 @@ def mount(node, lun):
 def volume_state(node):
     """State of the volume on a node in csvadm's words ('online', ...), or None if it has none."""
     try:
-        done = node.run([BIN / "csvadm", "--json", "status"], timeout=10, check=False)
+        done = node.run([BIN / "csvadm", "--json", "status"], timeout=10 * node.slowness, check=False)
         volumes = json.loads(done.stdout)["volumes"]
     except (HarnessError, ValueError, KeyError):
         return None
     return next((volume["state"] for volume in volumes if volume["name"] == VOLUME), None)
 
 
-def wait_online(node, seconds=60):
+def wait_online(node):
     """Wait until the volume is online on a node; recoveries in progress take their time."""
     wait_until(f"{VOLUME} to be online on {node.name}",
-               lambda: volume_state(node) == "online", seconds, every=0.1)
+               lambda: volume_state(node) == "online", 60 * node.slowness, every=0.1)

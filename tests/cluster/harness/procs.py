@@ -46,6 +46,15 @@ def state_of(pid):
     return (stat_fields(pid) or ["X"])[0]
 
 
+def name_of(pid):
+    """Short name of a process's program; '' if there is none."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def recorded(pidfile):
     """Pid from a file written by shell.spawn_detached(), if that process lives, else None.
 
