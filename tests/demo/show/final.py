@@ -8,7 +8,8 @@ from harness import csvfs
 from harness.instance import MOUNT_POINT
 from vm.paths import VERIFY
 
-from .stage import SEED, VM
+from .guest import SEED
+from .stage import VM
 from .timeline import require
 
 RECORDS_LEAST = 2000

@@ -6,7 +6,7 @@ import time
 from harness.fabric import port
 from harness.shell import run
 
-from .stage import MAC
+from .guest import MAC
 from .timeline import require
 
 

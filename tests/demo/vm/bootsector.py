@@ -10,12 +10,17 @@ FIRST_OFFSET = 0x1F8    # of the first record's number in the code, u32
 DISK_SIZE = 17 << 20    # bytes, enough for all slots
 
 
+def code(first=0):
+    """The guest, for sector 0 of its disk; its first record will be number `first`."""
+    sector = bytearray(paths.BOOTSECTOR.read_bytes())
+    struct.pack_into("<I", sector, FIRST_OFFSET, first)
+    return bytes(sector)
+
+
 def install(image, first=0):
     """Writes the guest into sector 0 of a raw image or fixed VHD; its first record will be number `first`."""
-    code = bytearray(paths.BOOTSECTOR.read_bytes())
-    struct.pack_into("<I", code, FIRST_OFFSET, first)
     with open(image, "r+b") as disk:
-        disk.write(code)
+        disk.write(code(first))
 
 
 def record(number):
