@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures: one start of the lab serves all tests, each of which may break it."""
+import json
+import sys
+
 import pytest
 
 from bed import Lab
-from harness import Instance, leftovers, logs, signals
-from harness.instance import ROOT
+from fixtures import load, place, trio  # noqa: F401
+from harness import Instance, csvfs, leftovers, logs, signals
+from harness.instance import BIN, MOUNT_POINT, ROOT
+
+sys.path.append(str(ROOT / "tests" / "demo"))  # vm: what the imported tests import
+
+# Tests of the cluster that test_cluster.py has imported.
+pytest.register_assert_rewrite("test_coherence", "test_deaths", "test_exclusion", "test_handoff")
 
 
 def pytest_configure(config):
@@ -12,13 +21,22 @@ def pytest_configure(config):
     signals.unify()
 
 
+def check_volume(lab):
+    """What all tests have left on the volume."""
+    for node in lab.nodes:
+        csvfs.csvadm(node, ["umount", MOUNT_POINT])
+    checked = json.loads(lab.nodes[0].run([BIN / "csvadm", "--json", "check", lab.lun]).stdout)
+    assert checked["clean"] is True, checked
+
+
 @pytest.fixture(scope="session")
 def session_lab(request):
-    lab = Lab(Instance.from_environment("pytest-lab").name)
+    lab = Lab(Instance.from_environment("pytest-lab").name, use_csvfs=True, fencing=True)
     lab.down()  # what a killed run may have left
     lab.up()
     try:
         yield lab
+        check_volume(lab)
     finally:
         if request.session.testsfailed:
             logs.keep(lab.instance, ROOT / "build" / "logs" / lab.instance.name)
@@ -28,6 +46,12 @@ def session_lab(request):
 
 @pytest.fixture
 def lab(session_lab):
-    """Three machines, all well."""
+    """Three machines with the volume mounted, all well."""
     yield session_lab
     session_lab.heal()
+
+
+@pytest.fixture
+def cluster(lab):
+    """What the cluster's tests call it."""
+    return lab

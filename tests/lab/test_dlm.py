@@ -85,24 +85,3 @@ def test_unlocking_ruins_the_value(probes):
     assert two.hear().startswith("ast v EUNLOCK ")
     three.say("convert v PR")
     assert three.hear() not in ("ast v 0 known", "ast v 0 ?", "ast v 0 -")
-
-
-def test_lock_of_a_dead_machine(lab, probes):
-    one, two, three = probes
-    for probe in (one, three):
-        probe.say("lock d res NL")
-        probe.expect("ast d 0 -")
-    one.say("convert d EX")
-    one.expect("ast d 0 -")
-    one.say("value d known")  # without any value the DLM would not tell that it is lost either
-    one.say("convert d NL")
-    one.expect("ast d 0 known")
-    three.say("convert d EX")
-    three.expect("ast d 0 known")
-    one.say("convert d EX")
-    three.expect("bast d")
-    one.expect_nothing()
-    lab.kill("n3")
-    one.expect("ast d 0 ?")  # granted after recovery; the dead holder may have changed what the value guards
-    two.say("lock e res PR noqueue")
-    two.expect("ast e EAGAIN -")

@@ -1,74 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dlm_controld with an agent: what it waits for, and what it does not. The agent here does as a file says."""
+"""dlm_controld with an agent that fails for a while: what it waits for, and what it does not."""
 import uuid
 
 import pytest
 
-from harness.instance import BIN
-from harness.wait import wait_until
 from spaces import Space
-
-FENCE_S = 300
-
-_AGENT = """#!/bin/sh
-echo "$(hostname) $(tr '\\n' ' ')" >>{folder}/asked
-test -e {folder}/allow
-"""
-
-
-class Agent:
-    """A stand-in for csv-dlm-fence, the same on all machines."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.path = folder / "csv-dlm-fence"
-        folder.mkdir()
-        self.path.write_text(_AGENT.format(folder=folder), encoding="utf-8")
-        self.path.chmod(0o755)
-        self.allow()
-
-    def allow(self):
-        """It succeeds from now on."""
-        self.folder.joinpath("allow").touch()
-
-    def refuse(self):
-        """It fails from now on; forget what it was asked for before."""
-        self.folder.joinpath("allow").unlink(missing_ok=True)
-        self.folder.joinpath("asked").unlink(missing_ok=True)
-
-    def asked(self):
-        """What it was asked for, a list of (machine, words)."""
-        try:
-            lines = self.folder.joinpath("asked").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        return [(line.split()[0], line.split()[1:]) for line in lines]
-
-    def wait_asked(self, count, number):
-        """Wait until it was asked so many times for a node."""
-        wait_until(f"dlm_controld to have node {number} fenced",
-                   lambda: len([1 for _, words in self.asked() if f"node={number}" in words]) >= count, FENCE_S)
-
-
-@pytest.fixture(scope="module")
-def module_agent(session_lab):
-    """The lab with fencing on, for as long as these tests."""
-    lab = session_lab
-    agent = Agent(lab.state / "agent")
-    lab.agent = str(agent.path)
-    lab.restart()
-    yield agent
-    lab.agent = None
-    lab.restart()
 
 
 @pytest.fixture
-def agent(module_agent, lab):
-    """As a fresh one; when the test is over it allows everything, so that the lab can be healed."""
-    module_agent.refuse()
-    yield module_agent
-    module_agent.allow()
-    lab.heal()
+def agent(lab):
+    """It fails until a test allows it to fence."""
+    lab.fence.refuse()
+    yield lab.fence
 
 
 @pytest.fixture
@@ -135,10 +78,5 @@ def test_node_that_is_back_counts_as_fenced(lab, agent, spaces):
     lab.kill("n3")
     agent.wait_asked(1, 3)
     one.expect_nothing()
-    lab.start("n3")
+    lab.power_on([lab.node("n3")])
     one.expect("done 1 0 EX")
-
-
-def test_check_accepts_it(lab, agent):
-    done = lab.nodes[0].run([BIN / "csv-dlm-space", "--check"])
-    assert done.stdout == ""

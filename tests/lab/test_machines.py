@@ -8,6 +8,7 @@ import pytest
 
 from harness import HarnessError
 from harness.instance import BIN
+from harness.wait import wait_until
 
 EVENT_S = 120
 
@@ -32,8 +33,8 @@ def test_a_command_is_as_if_it_ran_here(lab):
     assert node.run(["sh", "-c", "kill -KILL $$"], check=False).returncode == -signal.SIGKILL
     with pytest.raises(HarnessError, match="no end after"):
         node.run(["sleep", "1000"], timeout=1)
-    lab.wait_until("the command to end with its caller",
-                   lambda: "sleep" not in node.run(["ps", "-A", "-o", "comm="]).stdout.split(), EVENT_S)
+    wait_until("the command to end with its caller",
+               lambda: "sleep" not in node.run(["ps", "-A", "-o", "comm="]).stdout.split(), EVENT_S)
 
 
 def test_commands_run_side_by_side(lab):
@@ -62,35 +63,7 @@ def test_daemon_outlives_its_starter(lab):
     assert pid and node.run(["cat", f"/proc/{pid}/comm"]).stdout == "sleep\n"
     assert (node.dir / "sleeper.log").read_text() == "begun\n"
     node.run(["kill", "-KILL", str(pid)])
-    lab.wait_until("the daemon to end", lambda: node.pid_of("sleeper") is None, EVENT_S)
-
-
-def test_power_off_and_start(lab):
-    node = lab.nodes[2]
-    child = node.popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
-    node.run(["touch", "/etc/own"])
-    lab.kill("n3")
-    assert child.wait(EVENT_S) == -signal.SIGKILL
-    assert not node.up
-    lab.wait_members(["n1", "n2"], ["n1", "n2"], quorate=True)
-    lab.start("n3")
-    lab.wait_members(["n1", "n2", "n3"], ["n1", "n2", "n3"], quorate=True)
-    assert node.run(["test", "-e", "/etc/own"], check=False).returncode == 1
-    assert node.run(["test", "-b", lab.disk()]).returncode == 0
-
-
-def test_frozen_machine_is_dropped(lab):
-    node = lab.nodes[1]
-    child = node.popen(["sh", "-c", "read word; echo $word"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    lab.freeze("n2")
-    assert node.frozen and node.up
-    child.stdin.write("awake\n")
-    child.stdin.close()
-    lab.wait_members(["n1", "n3"], ["n1", "n3"], quorate=True)
-    assert child.poll() is None
-    lab.thaw("n2")
-    assert child.stdout.read() == "awake\n" and child.wait(EVENT_S) == 0
-    child.stdout.close()
+    wait_until("the daemon to end", lambda: node.pid_of("sleeper") is None, EVENT_S)
 
 
 def test_cluster_network_cut(lab):
@@ -110,7 +83,7 @@ def test_storage_network_cut(lab):
     lab.lun_cut("n2")
     child = node.popen(["dd", f"if={lab.disk()}", "of=/dev/null", "bs=4096", "count=1", "iflag=direct"],
                        stderr=subprocess.DEVNULL)
-    lab.wait_until("the session to be found dead", lambda: session() == "FAILED", EVENT_S)
+    wait_until("the session to be found dead", lambda: session() == "FAILED", EVENT_S)
     assert child.poll() is None
     lab.lun_heal("n2")
     assert child.wait(EVENT_S) == 0

@@ -2,6 +2,7 @@
 """The lab: a cluster whose nodes are virtual machines."""
 import json
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from harness.errors import HarnessError
 from harness.instance import MOUNT_POINT
 
 from . import dlm, iscsi, taps
+from .fence import FenceAgent
 from .machine import Machine
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
-
-
+FROZEN = "frozen"  # an outcast for no other reason
 # A csvlockd takes seconds to start, and longer when the host is busy.
 CONF = "[timeouts]\nreattach_ms = 30000\n"
 
@@ -23,7 +24,7 @@ CONF = "[timeouts]\nreattach_ms = 30000\n"
 class Lab(Cluster):
     """One instance of the lab; see Cluster for the parameters.
 
-    agent     path of the program by which dlm_controld fences; None: it does not
+    fencing   whether dlm_controld fences, by `fence`, and mounts use the DLM
 
     Every machine has corosync, dlm_controld and a session of the kernel's initiator to the target; with use_csvfs
     also csvlockd and the volume.
@@ -33,14 +34,18 @@ class Lab(Cluster):
     default_name = "lab"
     command = "tests/lab"
     start_s = 120
+    format_options = ["--slots", "4", "--journal", "8M"]  # a check reads all journals
     # A machine that waits for its turn on the host's processors must not be taken for dead: when it comes back,
     # dlm_controld has it killed. So the long token, too.
     link_options = {"knet_ping_interval": 200, "knet_ping_timeout": 2000, "knet_pong_count": 1}
 
     def __init__(self, name=None, nodes=3, lun_size="2G", luns=3, token_ms=6000, use_csvfs=False,
-                 agent=None):
+                 fencing=False):
         super().__init__(name, nodes, lun_size, luns, token_ms, use_csvfs)
-        self.agent = agent
+        self.fencing = fencing
+        self.fence = FenceAgent(self.state / "fence")
+        for node in self.nodes:
+            node.lock = "dlm" if fencing else "cpg"
 
     @property
     def lun(self):
@@ -62,6 +67,7 @@ class Lab(Cluster):
         done = subprocess.run([BUILD], stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             raise HarnessError(f"{BUILD} failed; what it said is above")
+        self.fence.make()
         super().bring_up()
 
     def save(self):
@@ -69,7 +75,7 @@ class Lab(Cluster):
         super().save()
         path = self.state / "state.json"
         saved = json.loads(path.read_text(encoding="utf-8"))
-        saved["agent"] = self.agent
+        saved["fencing"] = self.fencing
         path.write_text(json.dumps(saved) + "\n", encoding="utf-8")
 
     def create_links(self, node):
@@ -88,31 +94,27 @@ class Lab(Cluster):
     def start_services(self, node):
         """The DLM and the initiator of one machine, and how long the others wait for its csvlockd."""
         node.run(["sh", "-c", 'mkdir -p /etc/csvfs && printf %s "$0" >/etc/csvfs/csvfs.conf', CONF])
-        dlm.begin_start(node, self.agent)
+        dlm.begin_start(node, self.fence.path if self.fencing else None)
         iscsi.start(node)
         node.run(["mkdir", "-p", MOUNT_POINT])
         iscsi.login(node, self.instance.iqn, self.target.portal[0], self.target.luns)
         dlm.wait_start(node)
 
-    def use_lock(self, engine):
-        """Mounts from now on say lock=ENGINE."""
-        for node in self.nodes:
-            node.lock = engine
-
-    def restart(self):
-        """A power failure of all machines, and their start with what was changed since."""
-        for node in self.nodes:
-            node.kill()
-        self.power_on(self.nodes)
-        names = [node.name for node in self.nodes]
-        self.wait_members(names, names, quorate=True)
-
     # -- faults -----------------------------------------------------------
 
     def freeze(self, which):
-        """Stop a machine. The others drop it; heal() starts it anew, for its DLM cannot come back from that."""
+        """Stop a machine. The others soon drop it; heal() starts it anew, for its DLM cannot come back from that."""
         super().freeze(which)
-        self.node(which).outcast.touch()
+        outcast = self.node(which).outcast
+        if not outcast.exists():
+            outcast.write_text(FROZEN)
+
+    def thaw(self, which):
+        """Undo freeze(), and all of it if the others cannot have noticed."""
+        super().thaw(which)
+        outcast = self.node(which).outcast
+        if outcast.read_text() == FROZEN and (time.time() - outcast.stat().st_mtime) * 1000 < self.token_ms / 2:
+            outcast.unlink()
 
     def net_cut(self, which):
         """Cut a machine off the cluster network; see freeze()."""
@@ -124,31 +126,35 @@ class Lab(Cluster):
         for node in self.nodes:  # before anything else: back among the others, an outcast has one of them killed
             if node.outcast.exists():
                 node.kill()
+        self.fence.allow()
         self.target.thaw()
         self.target.start()
         for name, up in fabric.links(self.instance).items():
             if not up:
                 self.plug(*name.split("-"), True)
-        for node in self.nodes:
-            if node.up and (not dlm.runs(node) or self.volume_failed(node)):
-                node.kill()
+        self.on_all(self.kill_unwell)
         down = [node for node in self.nodes if not node.up]
         if down:
             self.power_on(down)
             names = [node.name for node in self.nodes]
             self.wait_members(names, names, quorate=True)
         if self.use_csvfs:
-            self.heal_volume()
+            self.on_all(lambda node: csvfs.mount(node, self.lun))
+            self.on_all(csvfs.wait_online)
 
-    def volume_failed(self, node):
-        """Whether only a new start brings a machine's volume back."""
-        return self.use_csvfs and csvfs.volume_state(node) in csvfs.BAD_STATES
+    def on_all(self, action):
+        """Call action(node) for every machine, at the same time."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(action, self.nodes))
 
-    def heal_volume(self):
-        """The volume online on every machine."""
-        for node in self.nodes:
-            csvfs.mount(node, self.lun)
-            csvfs.wait_online(node)
+    def kill_unwell(self, node):
+        """Kill a machine that only a new start brings back."""
+        if node.up and not (dlm.runs(node) and self.volume_is_well(node)):
+            node.kill()
+
+    def volume_is_well(self, node):
+        """Whether a machine's volume is online, on its way there, or can be mounted."""
+        return not self.use_csvfs or not node.mounted(MOUNT_POINT) or csvfs.volume_state(node) not in csvfs.BAD_STATES
 
     def poweroff(self, which):
         """As kill(): a machine that ends sends no last packet."""

@@ -24,7 +24,7 @@ class Machine(Node):
     """Machine `number`, its corosync node id, named nNUMBER."""
 
     first = "qemu"
-    answer_s = 60
+    slowness = 10
 
     # -- its life ---------------------------------------------------------
 
@@ -87,6 +87,13 @@ class Machine(Node):
             return int(pid)
         stat = self.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
         return int(pid) if procs.is_same(procs.parse_stat(stat), start_time) else None
+
+    def program(self, role):
+        """Pid, in the machine, of a daemon, if it lives, else None; csvfs is found by its name."""
+        if role != "csvfs":
+            return self.pid_of(role)
+        words = self.run(["pidof", role], check=False).stdout.split()
+        return int(words[0]) if words else None
 
     # -- inside -----------------------------------------------------------
 

@@ -10,7 +10,7 @@ EXEC = BUILD / "vm-exec"
 
 MEMORY_MIB = 768
 # In the order in which the machine numbers its interfaces.
-NETS = ("stor", "clus", "guest")
+NETS = ("stor", "clus", "guest", "mig")
 AGENT_NET = "guest"  # the one net that no fault cuts
 
 _KERNEL_LINE = ("console=ttyS0 loglevel=4 tsc=reliable mitigations=off random.trust_cpu=on"
