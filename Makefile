@@ -204,6 +204,16 @@ lab: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all $(BUILD)/bin/dlm-probe
 	@CSV_TEST_SECONDS=1800 tests/run lab=pytest:tests/lab
 
+# A VM inside the machines moves between them, and one of them dies.
+lab-demo: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory all
+	@tests/lab/demo
+
+# csvfs and GFS2 side by side on those machines.
+lab-bench: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory all
+	@tests/lab/bench
+
 # The main job: a VM's disk moves between nodes, live and after a node's death.
 demo: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bin/lun-witness
@@ -231,6 +241,8 @@ help:
 	@echo "make cluster      bring up a cluster on this machine (NODES=3 LUN_SIZE=8G)"
 	@echo "make cluster-stop take it down"
 	@echo "make lab          tests on three virtual machines with Debian's kernel: DLM, open-iscsi, reservations"
+	@echo "make lab-demo     a VM inside those machines moves between them, and one of them dies"
+	@echo "make lab-bench    csvfs and GFS2 side by side on those machines"
 	@echo "make sim          the simulator, SEEDS=N seeds"
 	@echo "make sim-table    the same, with tables of the states and events that it has met"
 	@echo "make crash        recorded-write crash tests, N=... images"
@@ -242,5 +254,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab demo demo-stop format install help
+.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
