@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Parts of the harness that need no cluster."""
 import os
+import subprocess
 
 import pytest
 
@@ -73,3 +74,17 @@ def test_recorded_pid_of_another_process(tmp_path):
     assert procs.recorded(pidfile) is None
     pidfile.write_text("")
     assert procs.recorded(pidfile) is None
+
+
+# Its first thread ends, another one goes on: a zombie that still has its files.
+_HEADLESS = ("import ctypes, threading, time; threading.Thread(target=time.sleep, args=(1000,)).start();"
+             "ctypes.CDLL(None).syscall(60, 0)")  # exit(2), of this thread alone
+
+
+def test_a_process_lives_as_long_as_its_last_thread():
+    child = subprocess.Popen(["/usr/bin/python3", "-c", _HEADLESS])
+    wait_until("its first thread to end", lambda: procs.state_of(child.pid) == "Z", 10)
+    assert procs.alive(child.pid)
+    child.kill()
+    wait_until("all of it to end", lambda: not procs.alive(child.pid), 10)
+    child.wait()

@@ -61,7 +61,9 @@ def recorded(pidfile):
     The start time guards against a pid that has been given to somebody else.
     """
     pid, start_time = written(pidfile)
-    return int(pid) if pid and is_same(stat_fields(pid), start_time) else None
+    if not pid or stat_fields(pid)[19:20] != [start_time]:
+        return None
+    return int(pid) if alive(pid) else None
 
 
 def written(pidfile):
@@ -79,8 +81,13 @@ def is_same(fields, start_time):
 
 
 def alive(pid):
-    """Whether the process exists and is more than a zombie."""
-    return state_of(pid) not in GONE
+    """Whether the process exists and is more than a zombie: a thread that still ends keeps its files open."""
+    if state_of(pid) not in GONE:
+        return True
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def mark_of(pid):

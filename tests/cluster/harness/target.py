@@ -8,10 +8,13 @@ import os
 
 from . import fabric, procs
 from .box import Box
+from .errors import HarnessError
 from .instance import TARGET_HOST, address
+from .shell import tail
 from .wait import wait_until
 
 CONTROL_PORT = "7"  # private by /run of the box; not 0, so a host's tgtadm never hits it by chance
+PORT = 3260
 _TID = "1"
 
 
@@ -42,6 +45,8 @@ class Target(Box):
         self.spawn("tgtd", ["tgtd", "-f", "-C", CONTROL_PORT])
         wait_until("tgtd to answer its control port", self.answers, 10,
                    dead=self.dead_reason("tgtd"))
+        if f":{PORT}" not in self.tgtadm(["--op", "show", "--mode", "portal"]).stdout:
+            raise HarnessError(f"tgtd listens on no port:\n{tail(self.dir / 'tgtd.log')}")
         self.admin("new", "target", "-T", self.instance.iqn)
         for number in range(1, self.luns + 1):
             self.add_lun(number)
@@ -85,4 +90,4 @@ class Target(Box):
     @property
     def portal(self):
         """(host, port) of the target in the storage net."""
-        return (address("stor", TARGET_HOST), 3260)
+        return (address("stor", TARGET_HOST), PORT)
