@@ -36,7 +36,8 @@ def session_lab(request):
     lab.up()
     try:
         yield lab
-        check_volume(lab)
+        if not request.session.testsfailed:
+            check_volume(lab)
     finally:
         if request.session.testsfailed:
             logs.keep(lab.instance, ROOT / "build" / "logs" / lab.instance.name)
