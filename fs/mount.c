@@ -37,6 +37,12 @@ static void on_withdraw(void *arg, enum csv_err err, const char *reason)
 		m->kind->out(m);
 }
 
+/* Before this the mount fails if the LUN is full; from here on what is mounted waits. */
+static void on_full(void *arg, bool waits)
+{
+	csv_health_full(arg, waits);
+}
+
 static enum csv_err choose_kind(struct csv_mount *m, struct csv_why *why)
 {
 	bool wished = m->opts.lock == CSV_MOUNT_CPG || m->opts.lock == CSV_MOUNT_DLM;
@@ -137,6 +143,7 @@ static enum csv_err open_core(struct csv_mount *m, struct csv_why *why)
 		m->fs.locks = csv_locks_ctx(m->locks);
 		m->fs.on_withdraw_arg = m;
 		m->fs.on_withdraw = on_withdraw;
+		csv_bdev_on_full(m->dev, &m->full, on_full, m);
 		err = csv_data_new(&m->fs, m->workq, &m->data);
 	}
 	if (err == CSV_OK)

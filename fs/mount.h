@@ -94,7 +94,7 @@ enum csv_volume_state {
 	CSV_VOL_ONLINE,
 	CSV_VOL_NOQUORUM,   /* no new locks */
 	CSV_VOL_RECOVERING, /* the volume is frozen: no new locks */
-	CSV_VOL_PAUSED,	    /* I/O waits for the path, or for csvlockd */
+	CSV_VOL_PAUSED,	    /* I/O waits for the path, for space at the array, or for csvlockd */
 	CSV_VOL_FENCED,	    /* out, by others; for good */
 	CSV_VOL_FAILED,	    /* out, by itself; for good */
 };
@@ -103,7 +103,7 @@ enum csv_volume_state {
 struct csv_health {
 	enum csv_err out; /* OK: the volume is not out */
 	char out_reason[128];
-	bool path_waits, lockd_lost, frozen, no_quorum;
+	bool path_waits, full, lockd_lost, frozen, no_quorum;
 	char path_reason[128];
 	char waits_for[104]; /* frozen */
 	/* follows from these */
@@ -119,6 +119,7 @@ struct csv_mount {
 	char warning[160]; /* for who mounts; empty: none */
 	struct csv_env *env;
 	struct csv_bdev *dev;
+	struct csv_bdev_full full;
 	struct csv_super sb;
 	const struct csv_mount_kind *kind;
 	void *kind_data;
@@ -172,6 +173,7 @@ struct csv_msg_volume;
 void csv_health_init(struct csv_mount *m);
 void csv_health_out(struct csv_mount *m, enum csv_err err, const char *reason); /* the first one counts */
 void csv_health_path(struct csv_mount *m, bool waits, const char *reason);
+void csv_health_full(struct csv_mount *m, bool waits); /* the journal waits for space at the array */
 void csv_health_lockd(struct csv_mount *m, bool lost);
 void csv_health_view(struct csv_mount *m, const struct csv_msg_view *v);
 /*

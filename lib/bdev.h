@@ -15,6 +15,7 @@
 #ifndef CSV_LIB_BDEV_H
 #define CSV_LIB_BDEV_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,7 @@ enum csv_io_op {
 };
 
 #define CSV_IO_FUA 1u /* write: durable when done; the device emulates it by a flush if it lacks DPOFUA */
+#define CSV_IO_PATIENT 2u /* of the synchronous helpers: does not take LUNFULL for an answer (csv_bdev_on_full) */
 
 struct csv_io {
 	enum csv_io_op op;
@@ -120,6 +122,19 @@ struct csv_bdev_ops {
 	void (*close)(struct csv_bdev *dev); /* waits for requests in flight */
 };
 
+/*
+ * A thin LUN whose array has no space left answers a write, or a flush, with CSV_LUNFULL.  It is the request's own
+ * error; nothing is tried again below.  A journal cannot do with it, nor can it be told to anybody: its owner asks
+ * with CSV_IO_PATIENT for what has to be written, and that waits for as long as the array takes, or until the device is
+ * stopped or has another error.
+ */
+struct csv_bdev_full {
+	void (*tell)(void *arg, bool waits); /* somebody waits for space now, nobody does any more; any thread */
+	void *arg;
+	pthread_mutex_t lock;                /* held while it is told */
+	unsigned waiting;                    /* threads */
+};
+
 /* Every back end's struct starts with this one. */
 struct csv_bdev {
 	const struct csv_bdev_ops *ops;
@@ -132,6 +147,7 @@ struct csv_bdev {
 	 */
 	uint64_t generation;
 	int stopped;              /* csv_bdev_stop() */
+	struct csv_bdev_full *full; /* NULL: nobody waits for space */
 };
 
 #define CSV_BDEV_RDONLY 1u
@@ -182,6 +198,9 @@ void csv_initiator_name(char *name, size_t size);
 enum csv_err csv_bdev_read(struct csv_bdev *dev, uint64_t off, void *buf, size_t len);
 enum csv_err csv_bdev_write(struct csv_bdev *dev, uint64_t off, const void *buf, size_t len, unsigned flags);
 enum csv_err csv_bdev_flush(struct csv_bdev *dev);
+enum csv_err csv_bdev_flush_patient(struct csv_bdev *dev);
+/* From now on patient requests wait for space, and `tell` hears of it. *full lives as long as the device. */
+void csv_bdev_on_full(struct csv_bdev *dev, struct csv_bdev_full *full, void (*tell)(void *arg, bool waits), void *arg);
 
 /* Several writes in flight at once, then wait for all; the first error wins. */
 struct csv_bdev_batch;

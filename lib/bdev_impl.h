@@ -14,6 +14,15 @@ enum csv_err csv_bdev_check(const struct csv_bdev *dev, const struct csv_io *io,
 void csv_bdev_count(struct csv_bdev *dev, const struct csv_io *io);
 void csv_bdev_generation_bump(struct csv_bdev *dev);
 
+/*
+ * After each attempt of a patient request.  True: it met LUNFULL, has rested, and is to be made again.  *w is all zeros
+ * before the first attempt; a false ends the wait.
+ */
+struct csv_space_wait {
+	unsigned backoff_ms;      /* 0: does not wait yet */
+};
+bool csv_bdev_wait_space(struct csv_bdev *dev, struct csv_space_wait *w, enum csv_err err);
+
 /* The back ends, for csv_bdev_open(). */
 enum csv_err csv_bdev_file_open(const char *path, unsigned flags, struct csv_bdev **dev, struct csv_why *why);
 /* The same path, with reservations where it is a SCSI disk. */

@@ -3,14 +3,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "lib/bdev.h"
+#include "lib/bdev_impl.h"
+#include "lib/list.h"
 
 struct csv_bdev_batch {
 	struct csv_bdev *dev;
-	pthread_mutex_t lock; /* covers the next two */
+	pthread_mutex_t lock; /* covers the next three */
 	pthread_cond_t idle;
 	unsigned inflight;
-	enum csv_err err;     /* the first */
+	enum csv_err err;     /* the first, but for those of patient requests that met LUNFULL */
+	bool full;	      /* there are such */
 	struct batch_io *ios; /* all, for the end; the caller's thread only */
 };
 
@@ -18,6 +20,7 @@ struct batch_io {
 	struct batch_io *next;
 	struct csv_io io;
 	struct iovec iov;
+	bool again; /* patient, and the LUN was full */
 };
 
 static void batch_init(struct csv_bdev_batch *batch, struct csv_bdev *dev)
@@ -29,10 +32,14 @@ static void batch_init(struct csv_bdev_batch *batch, struct csv_bdev *dev)
 
 static void batch_done(struct csv_io *io, enum csv_err err)
 {
+	struct batch_io *b = csv_list_entry(io, struct batch_io, io);
 	struct csv_bdev_batch *batch = io->arg;
 
 	pthread_mutex_lock(&batch->lock);
-	if (batch->err == CSV_OK)
+	b->again = err == CSV_LUNFULL && (io->flags & CSV_IO_PATIENT);
+	if (b->again)
+		batch->full = true;
+	else if (batch->err == CSV_OK)
 		batch->err = err;
 	/* Signal under the lock: the waiter frees the batch as soon as it has it. */
 	if (--batch->inflight == 0)
@@ -40,14 +47,14 @@ static void batch_done(struct csv_io *io, enum csv_err err)
 	pthread_mutex_unlock(&batch->lock);
 }
 
-static void batch_submit(struct csv_bdev_batch *batch, struct csv_io *io)
+static void batch_submit(struct csv_bdev_batch *batch, struct batch_io *b)
 {
-	io->done = batch_done;
-	io->arg = batch;
+	b->io.done = batch_done;
+	b->io.arg = batch;
 	pthread_mutex_lock(&batch->lock);
 	batch->inflight++;
 	pthread_mutex_unlock(&batch->lock);
-	csv_bdev_submit(batch->dev, io);
+	csv_bdev_submit(batch->dev, &b->io);
 }
 
 static enum csv_err batch_drain(struct csv_bdev_batch *batch)
@@ -58,7 +65,23 @@ static enum csv_err batch_drain(struct csv_bdev_batch *batch)
 	while (batch->inflight > 0)
 		pthread_cond_wait(&batch->idle, &batch->lock);
 	err = batch->err;
+	if (err == CSV_OK && batch->full)
+		err = CSV_LUNFULL;
+	batch->full = false;
 	pthread_mutex_unlock(&batch->lock);
+	return err;
+}
+
+/* Waits for all, and for space if the patient ones lack it: what was refused is written again. */
+static enum csv_err batch_end(struct csv_bdev_batch *batch)
+{
+	struct csv_space_wait wait = { 0 };
+	enum csv_err err;
+
+	while (err = batch_drain(batch), csv_bdev_wait_space(batch->dev, &wait, batch->err == CSV_OK ? err : CSV_OK))
+		for (struct batch_io *b = batch->ios; b; b = b->next)
+			if (b->again)
+				batch_submit(batch, b);
 	pthread_cond_destroy(&batch->idle);
 	pthread_mutex_destroy(&batch->lock);
 	return err;
@@ -68,12 +91,13 @@ static enum csv_err sync_one(struct csv_bdev *dev, enum csv_io_op op, uint64_t o
 			     unsigned flags)
 {
 	struct csv_bdev_batch batch;
-	struct iovec iov = { buf, len };
-	struct csv_io io = { .op = op, .flags = flags, .off = off, .len = len, .iov = &iov, .niov = 1 };
+	struct batch_io b = { .iov = { buf, len } };
 
+	b.io = (struct csv_io){ .op = op, .flags = flags, .off = off, .len = len, .iov = &b.iov, .niov = 1 };
 	batch_init(&batch, dev);
-	batch_submit(&batch, &io);
-	return batch_drain(&batch);
+	batch.ios = &b;
+	batch_submit(&batch, &b);
+	return batch_end(&batch);
 }
 
 enum csv_err csv_bdev_read(struct csv_bdev *dev, uint64_t off, void *buf, size_t len)
@@ -89,6 +113,11 @@ enum csv_err csv_bdev_write(struct csv_bdev *dev, uint64_t off, const void *buf,
 enum csv_err csv_bdev_flush(struct csv_bdev *dev)
 {
 	return sync_one(dev, CSV_IO_FLUSH, 0, NULL, 0, 0);
+}
+
+enum csv_err csv_bdev_flush_patient(struct csv_bdev *dev)
+{
+	return sync_one(dev, CSV_IO_FLUSH, 0, NULL, 0, CSV_IO_PATIENT);
 }
 
 enum csv_err csv_bdev_batch_begin(struct csv_bdev *dev, struct csv_bdev_batch **batch)
@@ -117,7 +146,8 @@ static enum csv_err batch_add(struct csv_bdev_batch *batch, enum csv_io_op op, u
 	batch->ios = b;
 	b->iov = (struct iovec){ buf, len };
 	b->io = (struct csv_io){ .op = op, .flags = flags, .off = off, .len = len, .iov = &b->iov, .niov = 1 };
-	batch_submit(batch, &b->io);
+	b->again = false;
+	batch_submit(batch, b);
 	return CSV_OK;
 }
 
@@ -134,7 +164,7 @@ enum csv_err csv_bdev_batch_read(struct csv_bdev_batch *batch, uint64_t off, voi
 
 enum csv_err csv_bdev_batch_wait(struct csv_bdev_batch *batch)
 {
-	enum csv_err err = batch_drain(batch);
+	enum csv_err err = batch_end(batch);
 
 	for (struct batch_io *b = batch->ios, *next; b; b = next) {
 		next = b->next;

@@ -79,6 +79,9 @@ static enum csv_err outcome(struct file_req *req, int64_t res)
 	 */
 	if (req->io->op == CSV_IO_FLUSH || file_req_rwf(req))
 		csv_bdev_generation_bump(&req->f->dev);
+	/* A disk of the kernel: 27h/07h (BLK_STS_NOSPC). A file: what it lies on is full. */
+	if (res == -ENOSPC || res == -EDQUOT)
+		return CSV_LUNFULL;
 	return csv_err_from_errno((int)-res);
 }
 

@@ -82,6 +82,9 @@ static void cmd_end(struct iscsi_cmd *cmd, enum csv_err err)
 	struct iscsi_req *req = cmd->req;
 	struct iscsi_dev *d = cmd->d;
 
+	/* What the array could not write it may have thrown away, and the next flush would count for it (J4). */
+	if (err != CSV_OK && cmd->op == CSV_IO_FLUSH)
+		csv_bdev_generation_bump(&d->dev);
 	free(cmd);
 	req->cmds--;
 	if (req->err == CSV_OK)
@@ -260,8 +263,7 @@ static void check_condition(struct iscsi_cmd *cmd, const struct scsi_sense *sens
 		again_or(cmd, BUSY_DELAY_MS, BUSY_TRIES, CSV_IO);
 		return;
 	case SCSI_SENSE_DATA_PROTECTION:
-		/* 27h/07h: space allocation failed, write protect: the thin pool is full. */
-		cmd_end(cmd, sense->ascq == 0x2707 ? CSV_NOSPC : CSV_ROFS);
+		cmd_end(cmd, csv_scsi_protect(sense->ascq));
 		return;
 	case SCSI_SENSE_ILLEGAL_REQUEST:
 		if (cmd->op == CSV_IO_DISCARD)

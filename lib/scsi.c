@@ -82,6 +82,11 @@ enum csv_attention csv_scsi_attention(int asc)
 	}
 }
 
+enum csv_err csv_scsi_protect(int asc)
+{
+	return asc == 0x2707 ? CSV_LUNFULL : CSV_ROFS;
+}
+
 enum csv_err csv_scsi_err(enum csv_scsi_answer a)
 {
 	switch (a) {

@@ -22,6 +22,7 @@
 #define CSV_SENSE_NOT_READY 0x2
 #define CSV_SENSE_ILLEGAL_REQUEST 0x5
 #define CSV_SENSE_UNIT_ATTENTION 0x6
+#define CSV_SENSE_DATA_PROTECT 0x7
 #define CSV_SENSE_ABORTED_COMMAND 0xb
 #define CSV_SENSE_MISCOMPARE 0xe
 
@@ -77,6 +78,8 @@ enum csv_attention {
 	CSV_UA_POWER,                /* what the cache held may be gone (J4) */
 };
 enum csv_attention csv_scsi_attention(int asc);
+/* What DATA PROTECT means for a write: LUNFULL with 27h/07h, "space allocation failed write protect", else ROFS. */
+enum csv_err csv_scsi_protect(int asc);
 /* OK, CONFLICT, NOTSUP, IO, UNREACH. */
 enum csv_err csv_scsi_err(enum csv_scsi_answer a);
 

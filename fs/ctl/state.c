@@ -27,7 +27,7 @@ static enum csv_volume_state judge(const struct csv_health *h)
 {
 	if (h->out)
 		return h->out == CSV_FENCED ? CSV_VOL_FENCED : CSV_VOL_FAILED;
-	if (h->path_waits || h->lockd_lost)
+	if (h->path_waits || h->full || h->lockd_lost)
 		return CSV_VOL_PAUSED;
 	if (h->frozen)
 		return CSV_VOL_RECOVERING;
@@ -44,6 +44,8 @@ static void find_reason(struct csv_health *h)
 	case CSV_VOL_PAUSED:
 		if (h->path_waits)
 			memcpy(h->reason, h->path_reason, sizeof(h->reason));
+		else if (h->full)
+			snprintf(h->reason, sizeof(h->reason), "%s", csv_err_text(CSV_LUNFULL));
 		else
 			snprintf(h->reason, sizeof(h->reason), "csvlockd does not run");
 		break;
@@ -133,6 +135,13 @@ void csv_health_path(struct csv_mount *m, bool waits, const char *reason)
 	pthread_mutex_lock(&m->lock);
 	h->path_waits = waits;
 	snprintf(h->path_reason, sizeof(h->path_reason), "%s", reason);
+	follow(m);
+}
+
+void csv_health_full(struct csv_mount *m, bool waits)
+{
+	pthread_mutex_lock(&m->lock);
+	m->health.full = waits;
 	follow(m);
 }
 

@@ -51,7 +51,8 @@ static enum csv_err write_batch(struct csv_journal *j, struct csv_jimage **img, 
 	for (size_t i = 0; i < n; i++) {
 		const struct csv_block_hdr *h = img[i]->data;
 
-		csv_bdev_batch_write(batch, csv_le64_get(h->block) << CSV_BLOCK_SHIFT, h, CSV_BLOCK_SIZE, 0);
+		csv_bdev_batch_write(batch, csv_le64_get(h->block) << CSV_BLOCK_SHIFT, h, CSV_BLOCK_SIZE,
+				     CSV_IO_PATIENT);
 	}
 	return csv_bdev_batch_wait(batch);
 }
@@ -66,7 +67,7 @@ static enum csv_err write_images(struct csv_journal *j, struct csv_jimage **img,
 		for (size_t i = 0; i < n && err == CSV_OK; i += HOME_BATCH)
 			err = write_batch(j, img + i, n - i < HOME_BATCH ? n - i : HOME_BATCH);
 		if (err == CSV_OK)
-			err = csv_bdev_flush(j->fs->dev);
+			err = csv_bdev_flush_patient(j->fs->dev);
 		if (err != CSV_OK || generation == csv_bdev_generation(j->fs->dev))
 			return err;
 	}

@@ -68,7 +68,7 @@ enum csv_err csv_jhead_write(struct csv_bdev *dev, const struct csv_super *sb, s
 	/* Blocks before the tail are overwritten next: a head that is not durable would lead replay into them. */
 	do {
 		generation = csv_bdev_generation(dev);
-		err = csv_bdev_write(dev, blkno << CSV_BLOCK_SHIFT, d, CSV_BLOCK_SIZE, CSV_IO_FUA);
+		err = csv_bdev_write(dev, blkno << CSV_BLOCK_SHIFT, d, CSV_BLOCK_SIZE, CSV_IO_FUA | CSV_IO_PATIENT);
 	} while (err == CSV_OK && generation != csv_bdev_generation(dev) && ++tries < CSV_FLUSH_TRIES);
 	if (err == CSV_OK && tries == CSV_FLUSH_TRIES)
 		err = CSV_IO;

@@ -105,7 +105,7 @@ static enum csv_err write_record(struct csv_journal *j, struct csv_jtxn *t, uint
 		if (n > WRITE_PIECE)
 			n = WRITE_PIECE;
 		csv_bdev_batch_write(batch, (j->start + pos) << CSV_BLOCK_SHIFT, t->rec + (size_t)from * CSV_BLOCK_SIZE,
-				     (size_t)n * CSV_BLOCK_SIZE, flags);
+				     (size_t)n * CSV_BLOCK_SIZE, flags | CSV_IO_PATIENT);
 		from += n;
 	}
 	return csv_bdev_batch_wait(batch);
@@ -121,21 +121,21 @@ static enum csv_err write_ordered(struct csv_journal *j, struct csv_jtxn *t, uin
 	if (err != CSV_OK)
 		return err;
 	if (!CSV_BUG(NO_FLUSH_BEFORE_COMMIT)) {
-		err = csv_bdev_flush(j->fs->dev);
+		err = csv_bdev_flush_patient(j->fs->dev);
 		if (err != CSV_OK || generation != csv_bdev_generation(j->fs->dev))
 			return err; /* not yet the commit block: the caller sees the generation and starts again */
 	}
 	if (j->fs->dev->geo.fua)
 		return write_record(j, t, body, t->rec_blocks, CSV_IO_FUA);
 	err = write_record(j, t, body, t->rec_blocks, 0);
-	return err == CSV_OK ? csv_bdev_flush(j->fs->dev) : err;
+	return err == CSV_OK ? csv_bdev_flush_patient(j->fs->dev) : err;
 }
 
 static enum csv_err write_plain(struct csv_journal *j, struct csv_jtxn *t)
 {
 	enum csv_err err = write_record(j, t, 0, t->rec_blocks, 0);
 
-	return err == CSV_OK ? csv_bdev_flush(j->fs->dev) : err;
+	return err == CSV_OK ? csv_bdev_flush_patient(j->fs->dev) : err;
 }
 
 /* The device's memory was lost after ordered data had been written and before it was flushed (J4). */

@@ -63,7 +63,9 @@
 	X(NOTCSV, EINVAL, 9, "not a csvfs volume") \
 	X(FOREIGN, EINVAL, 9, "foreign content") \
 	X(OTHERCLUSTER, EINVAL, 9, "belongs to another cluster") \
-	X(FEATURE, EINVAL, 9, "unknown feature")
+	X(FEATURE, EINVAL, 9, "unknown feature") \
+	/* later ones: the numbers travel between nodes, so those above keep theirs */ \
+	X(LUNFULL, ENOSPC, 1, "the LUN is full at the array")
 
 enum csv_err {
 #define CSV_ERR_ENUM(name, no, code, text) CSV_##name,

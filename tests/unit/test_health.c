@@ -77,8 +77,14 @@ static void test_worst_counts(void **state)
 	csv_health_lockd(&m, true);
 	csv_health_path(&m, false, "");
 	expect("paused", "csvlockd does not run", 103);
+	csv_health_full(&m, true);
+	expect("paused", "the LUN is full at the array", 103);
+	csv_health_path(&m, true, "no answer");
+	csv_health_full(&m, false);
+	expect("paused", "no answer", 103);
+	csv_health_path(&m, false, "");
 	csv_health_lockd(&m, false);
-	expect("online", "", 106);
+	expect("online", "", 108);
 }
 
 /* The same state for another reason began when the state began. */
