@@ -13,6 +13,7 @@
 
 struct parse {
 	struct csv_daemon_conf *conf;
+	char group[64];
 	char bad[128]; /* first line that was not understood */
 };
 
@@ -54,6 +55,8 @@ static int on_line(void *arg, const char *section, const char *name, const char 
 		snprintf(wanted, sizeof(wanted), "not a number from 0 to %u", max);
 	} else if (!strcmp(section, "node") && !strcmp(name, "name"))
 		good = snprintf(p->conf->node, sizeof(p->conf->node), "%s", value) < (int)sizeof(p->conf->node);
+	else if (!strcmp(section, "node") && !strcmp(name, "group"))
+		good = snprintf(p->group, sizeof(p->group), "%s", value) < (int)sizeof(p->group);
 	else if (!strcmp(section, "migration") && !strcmp(name, "address"))
 		good = snprintf(p->conf->migration_address, sizeof(p->conf->migration_address), "%s", value) <
 		       (int)sizeof(p->conf->migration_address);
@@ -99,6 +102,8 @@ enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struc
 	if (line > 0)
 		return csv_fail(why, CSV_INVAL, "mend the line", "%s, line %d: %s", path, line,
 				*p.bad ? p.bad : "not understood");
+	if (csv_access_group(conf, p.group, why))
+		return CSV_INVAL;
 	return check_timeouts(conf, why);
 }
 

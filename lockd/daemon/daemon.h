@@ -5,6 +5,7 @@
  *   config.c   csvfs.conf and the node list out of corosync's cmap
  *   group.c    the CPG group: configuration changes, messages, sending
  *   server.c   the socket and its clients
+ *   access.c   who may ask what there
  *   admin.c    questions of csvadm
  *   nodes.c    since when each node is in its state
  *   registry.c this node's open handles and VM names
@@ -20,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include <qb/qbloop.h>
 
@@ -38,6 +40,8 @@ struct csv_daemon_conf {
 	unsigned evict_ms;                /* L5: another member hangs */
 	unsigned status_ms;               /* how long an answer of a csvfs to STATUS is waited for */
 	char migration_address[64];       /* where incoming VMs listen; empty: the request says it */
+	gid_t gid;                        /* with has_group: its members may look (access.c) */
+	bool has_group;
 	struct csv_machine_cfg machine;   /* filled from cmap */
 };
 
@@ -93,13 +97,29 @@ void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg);
 /* Multicasts that a node is to be out. */
 void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid);
 
+/* ---- access.c ---- */
+enum csv_access {
+	CSV_ACCESS_NONE,
+	CSV_ACCESS_LOOK,
+	CSV_ACCESS_ALL,
+};
+/* [node] group; an empty name: root alone. INVAL: there is no such group. */
+enum csv_err csv_access_group(struct csv_daemon_conf *conf, const char *name, struct csv_why *why);
+/* Owner and mode of the socket. */
+enum csv_err csv_access_socket(const struct csv_daemon_conf *conf, const char *path);
+/* What the process at the other end of a connection may do; its credentials in *cred. */
+enum csv_access csv_access_of(const struct csv_daemon_conf *conf, int s, struct ucred *cred);
+/* A record (enum csv_msg_type) of a client in that role; HELLO: may it have the role? */
+bool csv_access_may(enum csv_access access, enum csv_role role, uint32_t type);
+
 /* ---- server.c ---- */
 struct csv_peer {
 	struct csv_list link;
 	struct csv_daemon *daemon;
 	uint64_t id;
 	int fd;
-	uint32_t pid, uid;
+	uint32_t pid;
+	enum csv_access access;
 	enum csv_role role;               /* 0 until HELLO */
 	bool closing;
 	bool in_hello;                    /* its HELLO waits for dlm_fit.c */

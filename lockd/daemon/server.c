@@ -177,6 +177,11 @@ static bool on_hello(struct csv_peer *p, const struct csv_msg *msg)
 			       CSV_PROTO_VERSION);
 		return false;
 	}
+	if (!csv_access_may(p->access, (enum csv_role)h->role, CSV_MSG_HELLO)) {
+		csv_peer_error(p, msg->seq, CSV_PERM, "this is for root%s",
+			       d->conf.has_group ? "; members of the group of csvfs.conf may look" : "");
+		return false;
+	}
 	if (h->role == CSV_ROLE_FS && !d->machine) {
 		csv_peer_error(p, msg->seq, CSV_NOCLUSTER, "csvlockd has no cluster: corosync does not run here");
 		return false;
@@ -201,6 +206,10 @@ static bool on_record(struct csv_peer *p, const struct csv_msg *msg)
 
 	if (!p->role)
 		return on_hello(p, msg);
+	if (!csv_access_may(p->access, p->role, msg->type)) {
+		csv_peer_error(p, msg->seq, CSV_PERM, "%s is for root", csv_msg_name(msg->type));
+		return true;
+	}
 	if (p->role == CSV_ROLE_ADMIN)
 		csv_admin_request(p, msg);
 	else if (p->role == CSV_ROLE_OUT)
@@ -235,25 +244,19 @@ static int32_t on_peer(int32_t fd, int32_t revents, void *arg)
 static int32_t on_connect(int32_t fd, int32_t revents, void *arg)
 {
 	struct csv_daemon *d = arg;
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	struct ucred cred = { 0 };
 	struct csv_peer *p;
 	int s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (s < 0)
 		return 0;
-	/* The socket is the owner's alone; the credentials guard against a loosened directory. */
-	if (getsockopt(s, SOL_SOCKET, SO_PEERCRED, &cred, &len) || (cred.uid && cred.uid != geteuid())) {
-		close(s);
-		return 0;
-	}
 	p = calloc(1, sizeof(*p));
 	CSV_ASSERT(p);
 	p->daemon = d;
 	p->fd = s;
 	p->id = ++d->next_peer;
+	p->access = csv_access_of(&d->conf, s, &cred);
 	p->pid = (uint32_t)cred.pid;
-	p->uid = cred.uid;
 	csv_list_init(&p->out);
 	csv_list_init(&p->asked);
 	csv_list_push_back(&d->peers, &p->link);
@@ -289,8 +292,8 @@ enum csv_err csv_server_open(struct csv_daemon *d, struct csv_why *why)
 		return csv_fail(why, CSV_BUSY, "one csvlockd serves a node", "csvlockd runs already (%s)", sa.sun_path);
 	unlink(sa.sun_path);
 	d->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (d->listen_fd < 0 || bind(d->listen_fd, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0600) ||
-	    listen(d->listen_fd, 64))
+	if (d->listen_fd < 0 || bind(d->listen_fd, (struct sockaddr *)&sa, sizeof(sa)) ||
+	    csv_access_socket(&d->conf, sa.sun_path) || listen(d->listen_fd, 64))
 		return csv_fail(why, csv_err_from_errno(errno), "", "%s: %s", sa.sun_path, strerror(errno));
 	qb_loop_poll_add(d->loop, QB_LOOP_MED, d->listen_fd, POLLIN, d, on_connect);
 	return CSV_OK;
