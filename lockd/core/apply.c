@@ -128,7 +128,7 @@ void csv_apply(struct csv_machine *m, uint32_t sender, const void *data, size_t 
 {
 	struct csv_rbuf r = { .data = data, .len = len };
 	struct csv_group_hdr h;
-	bool ok = csv_msg_header(&r, &h) && h.version >= CSV_GROUP_VERSION_MIN && h.version <= CSV_GROUP_VERSION;
+	bool ok = csv_msg_header(&r, &h) && h.version == m->version;
 
 	m->state.chain = csv_mix(csv_mix64(m->state.chain, sender), data, len);
 	if (ok && h.kind == CSV_G_HANDOFF)

@@ -44,10 +44,13 @@ static void on_hello(struct csv_machine *m, uint64_t client, const struct csv_ms
 	if (h->role != CSV_ROLE_FS || !memchr(h->volume, 0, sizeof(h->volume)) || h->engine >= CSV_ENGINES ||
 	    csv_local_by_id(m, client))
 		return;
-	if (csv_local_of(m, h->uuid)) {
+	if (csv_local_of(m, h->uuid) || *m->refused) {
 		c = csv_local_new(m, client, h);
 		c->phase = CSV_LOCAL_FENCED;
-		csv_local_error(m, c, 0, CSV_BUSY, "volume %s is mounted on this node already", c->name);
+		if (*m->refused)
+			csv_local_error(m, c, 0, CSV_PROTO, "%s", m->refused);
+		else
+			csv_local_error(m, c, 0, CSV_BUSY, "volume %s is mounted on this node already", c->name);
 		csv_act_close(m, client);
 		return;
 	}

@@ -138,6 +138,8 @@ struct csv_machine {
 	bool quorate;	/* by the votes of conf */
 	unsigned ndown; /* nodes known to be gone, not only their csvlockd */
 	uint32_t down[CSV_NODES_MAX];
+	unsigned version; /* of messages in this view, or the one that is being formed */
+	char refused[160]; /* why this node's csvlockd has no place in the group; empty: it has */
 	uint64_t start;			       /* the START that counts; becomes the view's name */
 	struct csv_hello hello[CSV_NODES_MAX]; /* of conf[i] */
 	uint64_t starts;		       /* own STARTs sent */
@@ -201,6 +203,18 @@ void csv_view_evict(struct csv_machine *m, unsigned at); /* conf[at] counts as g
 int csv_view_index(const struct csv_machine *m, uint32_t nodeid); /* in conf; -1: it is not there */
 /* Whether these of conf (bit mask) have a quorum. */
 bool csv_view_quorum(const struct csv_machine *m, uint64_t members);
+
+uint32_t csv_view_votes(const struct csv_machine *m, uint32_t nodeid);
+void csv_view_remove(struct csv_machine *m, unsigned at); /* conf[at]; the forming has to begin again */
+
+/* ---- version.c ---- */
+enum csv_versions {
+	CSV_VERSIONS_MEET,    /* m->version is known to all of the configuration */
+	CSV_VERSIONS_REFUSED, /* some were removed from it */
+	CSV_VERSIONS_NONE,    /* this node forms no view before the next CONF */
+};
+/* All HELLOs are there. Bit i of in_line: conf[i] has the state that goes on; 0: nobody has any. */
+enum csv_versions csv_versions_agree(struct csv_machine *m, uint64_t in_line);
 
 /* ---- evict.c ---- */
 void csv_evict_conf(struct csv_machine *m);		  /* the configuration has changed */

@@ -14,6 +14,11 @@ bool csv_machine_formed(const struct csv_machine *m)
 	return m->phase == CSV_PHASE_FORMED;
 }
 
+unsigned csv_machine_version(const struct csv_machine *m)
+{
+	return m->phase == CSV_PHASE_FORMED ? m->version : 0;
+}
+
 uint64_t csv_machine_news(const struct csv_machine *m)
 {
 	return m->news;

@@ -23,6 +23,10 @@ enum csv_err csv_machine_new(const struct csv_machine_cfg *cfg, struct csv_machi
 	if (!m)
 		return CSV_NOMEM;
 	m->cfg = *cfg;
+	if (!m->cfg.version_max) {
+		m->cfg.version_min = CSV_GROUP_VERSION_MIN;
+		m->cfg.version_max = CSV_GROUP_VERSION;
+	}
 	qsort(m->cfg.node, m->cfg.nnodes, sizeof(m->cfg.node[0]), node_cmp);
 	csv_state_init(&m->state);
 	csv_list_init(&m->fifo);

@@ -36,6 +36,7 @@ struct csv_machine_cfg {
 	unsigned reattach_ms; /* how long a dead csvlockd of a living node is waited for (L3); 0: not at all */
 	unsigned beat_ms;     /* between two signs of life of a member; 0: none, and nobody is evicted */
 	unsigned evict_ms;    /* a member that has been silent for so long is evicted (L5) */
+	uint8_t version_min, version_max; /* of messages; 0: what this build knows (msg.h). Others are for tests */
 	uint64_t boot;	      /* random, another one at each csv_machine_new(): makes names of views unique */
 };
 
@@ -141,6 +142,8 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 
 /* ---- looking in, for status, lists and the simulator's invariants ---- */
 bool csv_machine_quorate(const struct csv_machine *m);
+/* Version of messages in the view that is formed; 0: there is none. */
+unsigned csv_machine_version(const struct csv_machine *m);
 bool csv_machine_formed(const struct csv_machine *m); /* has state: view formation is through */
 /* The configuration, less those that were evicted. */
 unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);

@@ -12,10 +12,19 @@
 
 #include <stdint.h>
 
+/*
+ * The versions that this build knows.  A view uses one of them for all operations and the snapshot (version.c), and their
+ * header says it; START, HELLO, BEAT and VOTE have one form for ever.
+ *
+ * A new version: raise CSV_GROUP_VERSION, and write and read what differs by csv_machine.version.  An operation that
+ * waits in the fifo may be sent in a view of another version than the one that it was built in (send.c): a body that
+ * differs has to be built anew for that.  CSV_GROUP_VERSION_MIN follows when nobody runs the old one any more.
+ */
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
 #define CSV_GROUP_VERSION_MIN 4u /* version 3 had no BRL that waits, version 2 one lock engine and no EXPEL */
 #define CSV_GROUP_VERSION 4u
 #define CSV_GROUP_HEADER 30u
+#define CSV_GROUP_VERSION_OFF 4u
 #define CSV_GROUP_VID_OFF 6u
 #define CSV_GROUP_UPTO_OFF 22u
 
@@ -60,7 +69,7 @@ enum csv_group_kind {
 };
 
 struct csv_group_hdr {
-	uint8_t version; /* START and HELLO are read whatever it says: that is how members find a common one */
+	uint8_t version; /* of the view; of START, HELLO, BEAT and VOTE it says nothing */
 	enum csv_group_kind kind;
 	uint64_t vid;
 	uint64_t seq;  /* the sender's counter of operations */

@@ -70,6 +70,7 @@ static void send_kept(struct csv_machine *m, struct csv_kept *k)
 {
 	uint64_t vid = htole64(m->state.vid), upto = htole64(m->applied);
 
+	k->data[CSV_GROUP_VERSION_OFF] = (uint8_t)m->version;
 	memcpy(k->data + CSV_GROUP_VID_OFF, &vid, sizeof(vid));
 	memcpy(k->data + CSV_GROUP_UPTO_OFF, &upto, sizeof(upto));
 	m->synced = m->applied + 1;

@@ -360,6 +360,7 @@ void csv_transfer_send(struct csv_machine *m)
 		size_t len = state.len - off < PIECE ? state.len - off : PIECE;
 
 		csv_msg_begin(&w, CSV_G_SNAPSHOT, m->state.vid, 0);
+		w.data[CSV_GROUP_VERSION_OFF] = (uint8_t)m->version;
 		csv_put32(&w, piece);
 		csv_put8(&w, off + len == state.len);
 		csv_put64(&w, csv_mix(0, state.data + off, len));
@@ -416,8 +417,8 @@ void csv_transfer_piece(struct csv_machine *m, uint32_t sender, struct csv_rbuf 
 	last = csv_get8(r);
 	sum = csv_get64(r);
 	len = csv_get32(r);
-	if (!sound || r->bad || r->len - r->pos != len || sum != csv_mix(0, r->data + r->pos, len) ||
-	    (uint64_t)piece * PIECE != m->load.len) {
+	if (!sound || h.version != m->version || r->bad || r->len - r->pos != len ||
+	    sum != csv_mix(0, r->data + r->pos, len) || (uint64_t)piece * PIECE != m->load.len) {
 		csv_act_log(m, CSV_LOG_ERROR, "malformed piece of the state from node %u is ignored", sender);
 		return;
 	}

@@ -16,6 +16,7 @@
  *    without state, discards what it has, loads the state that the oldest of the best line sends (transfer.c), and then
  *    declares what its own csvfs hold (declare.c).
  *    Why no grant is lost or given twice by this choice: docs/PROTOCOL.md, "Which line goes on".
+ *    Who does not know the version of messages that the others know is left out first (version.c).
  * 4. The START's name is the name of the view.  Operations bear it; others are dropped by all.
  *
  * A CONF at any point begins again at 1, and so does an eviction (evict.c), which takes a member out of the
@@ -26,7 +27,7 @@
 #include "lib/bug.h"
 #include "lockd/core/core.h"
 
-static uint32_t votes_of(const struct csv_machine *m, uint32_t nodeid)
+uint32_t csv_view_votes(const struct csv_machine *m, uint32_t nodeid)
 {
 	for (unsigned i = 0; i < m->cfg.nnodes; i++) {
 		if (m->cfg.node[i].nodeid == nodeid)
@@ -40,7 +41,7 @@ bool csv_view_quorum(const struct csv_machine *m, uint64_t members)
 	uint64_t have = 0, all = 0;
 
 	for (unsigned i = 0; i < m->nconf; i++)
-		have += members >> i & 1 ? votes_of(m, m->conf[i]) : 0;
+		have += members >> i & 1 ? csv_view_votes(m, m->conf[i]) : 0;
 	for (unsigned i = 0; i < m->cfg.nnodes; i++)
 		all += m->cfg.node[i].votes;
 	if (m->cfg.two_node && m->cfg.nnodes == 2)
@@ -69,7 +70,7 @@ static void conf_insert(struct csv_machine *m, uint32_t nodeid, unsigned silent)
 	m->silent[at] = silent;
 }
 
-static void conf_remove(struct csv_machine *m, unsigned at)
+void csv_view_remove(struct csv_machine *m, unsigned at)
 {
 	for (m->nconf--; at < m->nconf; at++) {
 		m->conf[at] = m->conf[at + 1];
@@ -152,6 +153,7 @@ static void begin(struct csv_machine *m)
 	csv_evict_conf(m);
 	m->quorate = csv_view_quorum(m, UINT64_MAX);
 	m->phase = CSV_PHASE_NONE;
+	m->refused[0] = 0;
 	m->start = 0;
 	m->view_dirty = true;
 	memset(m->hello, 0, sizeof(m->hello));
@@ -182,7 +184,7 @@ void csv_view_evict(struct csv_machine *m, unsigned at)
 		csv_act_rejoin(m);
 		return;
 	}
-	conf_remove(m, at);
+	csv_view_remove(m, at);
 	csv_node_set_down(m, nodeid, true);
 	begin(m);
 }
@@ -201,8 +203,8 @@ void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 	m->start = h.vid;
 	m->phase = CSV_PHASE_HELLO;
 	csv_msg_begin(&w, CSV_G_HELLO, m->start, 0);
-	csv_put8(&w, CSV_GROUP_VERSION_MIN);
-	csv_put8(&w, CSV_GROUP_VERSION);
+	csv_put8(&w, m->cfg.version_min);
+	csv_put8(&w, m->cfg.version_max);
 	csv_put8(&w, m->has_state);
 	csv_put8(&w, m->has_state && m->state.cont);
 	csv_put64(&w, m->has_state ? m->state.gen : 0);
@@ -250,22 +252,6 @@ static int choose(const struct csv_machine *m)
 			best = (int)i;
 	}
 	return best;
-}
-
-static bool versions_meet(struct csv_machine *m)
-{
-	uint8_t low = 0, high = UINT8_MAX;
-
-	for (unsigned i = 0; i < m->nconf; i++) {
-		if (m->hello[i].version_min > low)
-			low = m->hello[i].version_min;
-		if (m->hello[i].version < high)
-			high = m->hello[i].version;
-	}
-	if (low <= high)
-		return true;
-	csv_act_log(m, CSV_LOG_ERROR, "no view: the csvlockds of the group have no message version in common");
-	return false;
 }
 
 /* Members of the line keep their order; the others come behind them, by node id. */
@@ -333,11 +319,24 @@ static void form(struct csv_machine *m)
 	int base = choose(m), self = csv_view_index(m, m->cfg.nodeid);
 	bool in_line[CSV_NODES_MAX] = { false };
 	unsigned loaders = 0;
+	uint64_t line = 0;
 
 	CSV_ASSERT(self >= 0);
 	for (unsigned i = 0; i < m->nconf; i++) {
 		in_line[i] = base < 0 || same_line(&m->hello[base], &m->hello[i]);
 		loaders += !in_line[i];
+		line |= (uint64_t)(base >= 0 && in_line[i]) << i;
+	}
+	switch (csv_versions_agree(m, line)) {
+	case CSV_VERSIONS_MEET:
+		break;
+	case CSV_VERSIONS_REFUSED:
+		begin(m);
+		return;
+	case CSV_VERSIONS_NONE:
+		m->phase = CSV_PHASE_NONE;
+		m->view_dirty = true;
+		return;
 	}
 	if (!in_line[self]) {
 		discard(m);
@@ -363,8 +362,9 @@ void csv_view_formed(struct csv_machine *m)
 
 	m->phase = CSV_PHASE_FORMED;
 	m->view_dirty = true;
-	csv_act_log(m, CSV_LOG_INFO, "view %016llx: %u members, %s", (unsigned long long)m->state.vid,
-		    m->state.nmembers, m->quorate ? "quorate" : "no quorum");
+	csv_act_log(m, CSV_LOG_INFO, "view %016llx: %u members, %s, messages of version %u",
+		    (unsigned long long)m->state.vid, m->state.nmembers, m->quorate ? "quorate" : "no quorum",
+		    m->version);
 	m->applied = m->synced = m->confirmed = 0;
 	csv_fifo_resend(m);
 	csv_declare_waiting(m);
@@ -400,6 +400,5 @@ void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r)
 		if (!m->hello[i].here)
 			return;
 	}
-	if (versions_meet(m))
-		form(m);
+	form(m);
 }

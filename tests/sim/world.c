@@ -265,6 +265,9 @@ void sim_daemon_start(struct sim *s, unsigned n)
 	cfg.beat_ms = SIM_BEAT_MS;
 	cfg.evict_ms = SIM_EVICT_MS;
 	cfg.boot = csv_rng_next(&s->rng);
+	/* Some are a version ahead, as while a cluster is being upgraded. */
+	cfg.version_min = CSV_GROUP_VERSION_MIN;
+	cfg.version_max = (uint8_t)(CSV_GROUP_VERSION + (cfg.boot >> 32 & 1));
 	CSV_ASSERT(csv_machine_new(&cfg, &nd->m) == CSV_OK);
 	nd->daemon = true;
 	nd->joined = false;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/log.h"
+#include "lockd/core/msg.h"
 #include "tests/unit/machine_rig.h"
 
 const uint8_t rig_volume[16] = { 'r', 'i', 'g' };
@@ -18,6 +19,8 @@ static void push(struct rig *r, unsigned from, const void *data, size_t len)
 	struct rig_packet *p = malloc(sizeof(*p) + len);
 
 	assert_non_null(p);
+	if (len >= CSV_GROUP_HEADER && ((const uint8_t *)data)[5] >= CSV_G_JOIN)
+		r->op_version = ((const uint8_t *)data)[CSV_GROUP_VERSION_OFF];
 	p->next = NULL;
 	p->sender = from + 1;
 	p->group = 0;
@@ -59,7 +62,10 @@ static void carry_out(struct rig *r, unsigned n, struct csv_actions *acts)
 			r->orders[n][r->norders[n]++] = a->dlm;
 			break;
 		case CSV_ACT_LOG:
-			r->errors += a->level == CSV_LOG_ERROR;
+			if (a->level != CSV_LOG_ERROR)
+				break;
+			r->errors++;
+			memcpy(r->error[n], a->text, sizeof(r->error[n]));
 			break;
 		}
 	}
@@ -167,6 +173,8 @@ static void machine(struct rig *r, unsigned n)
 		cfg.node[i].votes = 1;
 		snprintf(cfg.node[i].name, sizeof(cfg.node[i].name), "n%u", i + 1);
 	}
+	cfg.version_min = r->versions[n][0];
+	cfg.version_max = r->versions[n][1];
 	cfg.boot = ++boot;
 	assert_int_equal(csv_machine_new(&cfg, &r->m[n]), CSV_OK);
 }

@@ -36,6 +36,9 @@ struct rig {
 	uint64_t timers[RIG_NODES][64];
 	unsigned ntimers[RIG_NODES];
 	unsigned errors; /* lines logged as errors */
+	char error[RIG_NODES][200]; /* the last one of each node */
+	uint8_t versions[RIG_NODES][2]; /* lowest and highest of a machine that begins again; 0: this build's */
+	uint8_t op_version; /* of the last operation that was sent */
 	bool beats, evicted[RIG_NODES], hung[RIG_NODES];
 	struct rig_packet *late[RIG_NODES][RIG_LATE]; /* for a machine that hangs */
 	unsigned nlate[RIG_NODES];
