@@ -28,6 +28,8 @@
 #define CSV_EVICT_MS 12000u          /* default of [timeouts] evict_ms: silent for so long: evicted */
 #define CSV_REATTACH_MS 5000u        /* default of [timeouts] reattach_ms: for a dead csvlockd of a living node (L3) */
 #define CSV_REATTACH_MAX_MS 60000u   /* more would only keep others waiting */
+#define CSV_WAIT_TELL_MS 4000u       /* a lock request that waits for so long is logged */
+#define CSV_WAIT_TELL_MAX_MS 64000u  /* and again after twice as long, at last each time after so long */
 #define CSV_VIEW_MS 2000u            /* generous: from the last message that is needed until the view is formed */
 
 /* csvfs and csvlockd */

@@ -97,6 +97,7 @@ static void on_lock(struct csv_machine *m, struct csv_local *c, const struct csv
 	h->want = (enum csv_mode)l->mode;
 	h->flags = l->flags;
 	h->seq = msg->seq;
+	csv_wait_begin(c, h);
 	if (csv_dlm_routed(c, h->res))
 		csv_dlm_ask(m, c, h);
 	else if (!c->redeclare)

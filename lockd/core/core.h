@@ -43,6 +43,12 @@ struct csv_hold {
 	enum csv_mode want; /* NL: asks for nothing */
 	uint32_t flags;
 	uint64_t seq; /* of the request */
+	/* waits.c: */
+	bool waits;	     /* is in csv_local.waiting; it may have ended since */
+	bool beaten;	     /* a beat has come since */
+	unsigned waited_ms;  /* at least */
+	unsigned tell_ms;    /* when it has waited for so long, it is logged */
+	struct csv_list wait; /* in csv_local.waiting */
 	/* dlm.c: */
 	bool asked;	    /* the DLM was */
 	enum csv_mode got;  /* and has granted this, which is not told yet; or NL */
@@ -106,6 +112,7 @@ struct csv_local {
 	enum csv_lock_engine engine; /* the volume's, once it is decided; AUTO before */
 	struct csv_omap holds;
 	struct csv_list late;	   /* csv_hold.late */
+	struct csv_list waiting;   /* csv_hold.wait, by age */
 	struct csv_question question; /* one at a time: a replay waits for its answer */
 	struct csv_brl_table *brl; /* what it has; node 0 */
 	struct csv_list brl_asks;
@@ -299,6 +306,11 @@ void csv_dlm_recovered(struct csv_machine *m, const struct csv_space *sp, uint32
 void csv_dlm_evicted(struct csv_machine *m); /* the same for those who were evicted, if a volume has the DLM */
 void csv_dlm_said(struct csv_machine *m, const struct csv_dlm_saying *ev);
 void csv_dlm_run(struct csv_machine *m); /* asks and tells what had to wait */
+
+/* ---- waits.c: requests that wait long are logged ---- */
+void csv_wait_begin(struct csv_local *c, struct csv_hold *h); /* h asks from now on */
+void csv_wait_end(struct csv_hold *h);
+void csv_waits_beat(struct csv_machine *m); /* each cfg.beat_ms */
 
 /* ---- inuse.c ---- */
 void csv_inuse_record(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg);

@@ -96,6 +96,7 @@ bool csv_evict_timer(struct csv_machine *m, uint64_t timer)
 	if (!timer || timer != m->beat_timer)
 		return false;
 	csv_act_timer(m, timer, m->cfg.beat_ms);
+	csv_waits_beat(m);
 	if (m->beat_back != m->beats)
 		return true;
 	csv_msg_begin(&w, CSV_G_BEAT, 0, ++m->beats);

@@ -30,6 +30,7 @@ struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct
 	c->again = h->again;
 	csv_omap_init(&c->holds, hold_cmp);
 	csv_list_init(&c->late);
+	csv_list_init(&c->waiting);
 	c->brl = csv_brl_new();
 	csv_list_init(&c->brl_asks);
 	csv_list_push_back(&m->locals, &c->link);
@@ -39,6 +40,7 @@ struct csv_local *csv_local_new(struct csv_machine *m, uint64_t id, const struct
 static void hold_free(struct csv_machine *m, struct csv_local *c, struct csv_hold *h)
 {
 	csv_omap_del(&c->holds, &h->node);
+	csv_wait_end(h);
 	if (h->is_late) {
 		csv_list_del(&h->late);
 		m->nlate--;

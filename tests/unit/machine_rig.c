@@ -62,6 +62,10 @@ static void carry_out(struct rig *r, unsigned n, struct csv_actions *acts)
 			r->orders[n][r->norders[n]++] = a->dlm;
 			break;
 		case CSV_ACT_LOG:
+			if (a->level == CSV_LOG_WARN) {
+				r->warnings[n]++;
+				memcpy(r->warning[n], a->text, sizeof(r->warning[n]));
+			}
 			if (a->level != CSV_LOG_ERROR)
 				break;
 			r->errors++;

@@ -37,6 +37,8 @@ struct rig {
 	unsigned ntimers[RIG_NODES];
 	unsigned errors; /* lines logged as errors */
 	char error[RIG_NODES][200]; /* the last one of each node */
+	unsigned warnings[RIG_NODES];
+	char warning[RIG_NODES][200];
 	uint8_t versions[RIG_NODES][2]; /* lowest and highest of a machine that begins again; 0: this build's */
 	uint8_t op_version; /* of the last operation that was sent */
 	bool beats, evicted[RIG_NODES], hung[RIG_NODES];
