@@ -14,6 +14,7 @@
  * and pid are one lock; a file without locks is not in the map.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "lib/brl.h"
@@ -380,20 +381,32 @@ bool csv_brl_has_owner(const struct csv_brl_table *t, uint32_t node, uint64_t ow
 	return l && l->l.node == node && l->l.owner == owner;
 }
 
-static void walk_file(const struct brl_file *f, void (*fn)(void *arg, const struct csv_brl *l), void *arg)
+/* The first lock of the file behind *after, which may be in another file or NULL. */
+static struct csv_omap_node *first_behind(const struct brl_file *f, const struct csv_brl *after)
 {
 	struct csv_omap_node *n;
 
-	for (n = csv_omap_first(&f->locks); n; n = csv_omap_next(n))
-		fn(arg, &at_entry(n)->l);
+	if (!after || file_cmp(after, &f->node) != 0)
+		return csv_omap_first(&f->locks);
+	n = csv_omap_ceil(&f->locks, after);
+	return n && at_cmp(after, n) == 0 ? csv_omap_next(n) : n;
+}
+
+unsigned csv_brl_walk_from(const struct csv_brl_table *t, const struct csv_brl *after, unsigned max,
+			   void (*fn)(void *arg, const struct csv_brl *l), void *arg)
+{
+	struct csv_omap_node *f = after ? csv_omap_ceil(&t->files, after) : csv_omap_first(&t->files), *n;
+	unsigned done = 0;
+
+	for (; f && done < max; f = csv_omap_next(f))
+		for (n = first_behind(file_entry(f), after); n && done < max; n = csv_omap_next(n), done++)
+			fn(arg, &at_entry(n)->l);
+	return done;
 }
 
 void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg)
 {
-	struct csv_omap_node *n;
-
-	for (n = csv_omap_first(&t->files); n; n = csv_omap_next(n))
-		walk_file(file_entry(n), fn, arg);
+	csv_brl_walk_from(t, NULL, UINT_MAX, fn, arg);
 }
 
 uint64_t csv_brl_count(const struct csv_brl_table *t)

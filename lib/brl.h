@@ -56,6 +56,9 @@ bool csv_brl_has_owner(const struct csv_brl_table *t, uint32_t node, uint64_t ow
 
 /* All locks by (ino, gen, flock, start, node, owner). fn must not change the table. */
 void csv_brl_walk(const struct csv_brl_table *t, void (*fn)(void *arg, const struct csv_brl *l), void *arg);
+/* The same for the next `max` behind *after, be it there or not (NULL: from the first). Returns how many there were. */
+unsigned csv_brl_walk_from(const struct csv_brl_table *t, const struct csv_brl *after, unsigned max,
+			   void (*fn)(void *arg, const struct csv_brl *l), void *arg);
 uint64_t csv_brl_count(const struct csv_brl_table *t);
 
 #endif

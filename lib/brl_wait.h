@@ -23,9 +23,9 @@
 struct csv_brl_waiter {
 	struct csv_brl brl; /* what it wants; set before it is added */
 	bool process;	    /* its owner is a process: counts in the search for a cycle; the user may change it */
+	uint64_t order;	    /* of arrival: grows; to be read only */
 	/* private */
 	struct csv_omap_node by_file, by_owner;
-	uint64_t order; /* of arrival */
 	uint64_t search; /* the last one that found it */
 	struct csv_list due;
 };

@@ -73,7 +73,7 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 	X(61, STATUS_NODE, "L -> A: node.*") \
 	X(62, STATUS_VOLUME, "F -> L -> A: volume.*") \
 	X(63, NODE_LIST, "A -> L") \
-	X(64, LOCK_LIST, "A -> L: volume.name; lock.res.id with type INODE: only that inode; 0: all") \
+	X(64, LOCK_LIST, "A -> L: volume.name: its locks; what concerns one resource comes together") \
 	X(65, LOCK_ITEM, "L -> A: lock.*") \
 	X(66, HANDLE_LIST, "A -> L: handle.vm or empty") \
 	X(67, SHUTDOWN, "A -> L -> F: unmount volume.name") \

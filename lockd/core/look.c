@@ -86,12 +86,18 @@ void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const 
 
 struct lister {
 	const struct csv_machine *m;
-	const struct csv_space *sp;
-	void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l);
+	unsigned left; /* of this piece; it may be exceeded by one resource's */
+	void (*fn)(void *arg, const struct csv_msg_lock *l);
 	void *arg;
 };
 
-static void list_one(const struct lister *li, const struct csv_list *head)
+static void list_item(struct lister *li, const struct csv_msg_lock *l)
+{
+	li->fn(li->arg, l);
+	li->left -= li->left > 0;
+}
+
+static void list_some(struct lister *li, const struct csv_list *head)
 {
 	struct csv_list *pos;
 
@@ -103,21 +109,45 @@ static void list_one(const struct lister *li, const struct csv_list *head)
 		out.holder_slot = l->place->slot;
 		out.waiting = l->waiting;
 		memccpy(out.holder_node, csv_node_name(li->m, l->place->nodeid), 0, sizeof(out.holder_node) - 1);
-		li->fn(li->arg, li->sp->uuid, &out);
+		list_item(li, &out);
 	}
 }
 
-/* The DLM's locks are not in the state: of these each node knows its own. */
-static void list_local(const struct lister *li)
+/* *at is set behind `res`. */
+static void pass(struct csv_look *at, struct csv_res res)
 {
-	const struct csv_local *c = csv_local_of((struct csv_machine *)li->m, li->sp->uuid);
-	struct csv_omap_node *n;
+	at->res = res.id < UINT64_MAX ? csv_res(res.type, res.id + 1) : csv_res(res.type + 1, 0);
+}
 
-	for (n = c ? csv_omap_first(&c->holds) : NULL; n; n = csv_omap_next(n)) {
+static void next_part(struct csv_look *at)
+{
+	*at = (struct csv_look){ .part = at->part + 1 };
+}
+
+static void list_group(struct lister *li, const struct csv_space *sp, struct csv_look *at)
+{
+	struct csv_omap_node *n = csv_omap_ceil(&sp->rsbs, &at->res);
+
+	for (; n && li->left; n = csv_omap_next(n)) {
+		list_some(li, &csv_rsb_of(n)->holders);
+		list_some(li, &csv_rsb_of(n)->waiters);
+		pass(at, csv_rsb_of(n)->res);
+	}
+	if (!n)
+		next_part(at);
+}
+
+/* The DLM's locks are not in the state: of these each node knows its own. */
+static void list_dlm(struct lister *li, const struct csv_local *c, struct csv_look *at)
+{
+	struct csv_omap_node *n = c ? csv_omap_ceil(&c->holds, &at->res) : NULL;
+
+	for (; n && li->left; n = csv_omap_next(n)) {
 		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
 		bool waits = h->held == CSV_NL;
 		struct csv_msg_lock out = { .res_type = h->res.type, .res_id = h->res.id };
 
+		pass(at, h->res);
 		if (!csv_dlm_routed(c, h->res))
 			continue;
 		out.mode = waits ? h->want : h->held;
@@ -125,26 +155,25 @@ static void list_local(const struct lister *li)
 		out.holder_nodeid = li->m->cfg.nodeid;
 		out.holder_slot = c->slot.slot;
 		memccpy(out.holder_node, csv_node_name(li->m, out.holder_nodeid), 0, sizeof(out.holder_node) - 1);
-		li->fn(li->arg, li->sp->uuid, &out);
+		list_item(li, &out);
 	}
+	if (!n)
+		next_part(at);
 }
 
-void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
-		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg)
+bool csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid, struct csv_look *at, unsigned max,
+		       void (*fn)(void *arg, const struct csv_msg_lock *l), void *arg)
 {
-	struct lister li = { .m = m, .fn = fn, .arg = arg };
-	struct csv_omap_node *n;
+	struct lister li = { .m = m, .left = max, .fn = fn, .arg = arg };
+	const struct csv_space *sp = csv_space_find(&m->state, uuid);
 
-	csv_for_each_space(li.sp, &m->state)
-	{
-		if (uuid && memcmp(uuid, li.sp->uuid, 16))
-			continue;
-		for (n = csv_omap_first(&li.sp->rsbs); n; n = csv_omap_next(n)) {
-			list_one(&li, &csv_rsb_of(n)->holders);
-			list_one(&li, &csv_rsb_of(n)->waiters);
-		}
-		list_local(&li);
-	}
+	if (!sp)
+		return false;
+	if (at->part == 0)
+		list_group(&li, sp, at);
+	if (at->part == 1 && li.left)
+		list_dlm(&li, csv_local_of((struct csv_machine *)m, uuid), at);
+	return at->part < 2;
 }
 
 void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct csv_msg_view *view)

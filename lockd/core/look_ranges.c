@@ -7,6 +7,8 @@
 struct lister {
 	const struct csv_machine *m;
 	const struct csv_space *sp;
+	struct csv_look *at;
+	unsigned left;
 	void (*fn)(void *arg, const struct csv_msg_brl_item *b);
 	void *arg;
 };
@@ -44,6 +46,8 @@ static void list_lock(void *arg, const struct csv_brl *l)
 	struct csv_msg_brl_item it = item_of(li, l, CSV_BRL_HELD);
 
 	li->fn(li->arg, &it);
+	li->at->brl = *l;
+	li->at->begun = true;
 }
 
 static void list_waiter(const struct lister *li, const struct csv_brl_wait *w)
@@ -59,15 +63,46 @@ static void list_waiter(const struct lister *li, const struct csv_brl_wait *w)
 	li->fn(li->arg, &it);
 }
 
-void csv_machine_ranges(const struct csv_machine *m, const uint8_t *uuid,
-			void (*fn)(void *arg, const struct csv_msg_brl_item *b), void *arg)
+static void list_locks(struct lister *li)
 {
-	struct lister li = { .m = m, .sp = csv_space_find(&m->state, uuid), .fn = fn, .arg = arg };
+	struct csv_brl after = li->at->brl;
+	unsigned n = csv_brl_walk_from(li->sp->brl, li->at->begun ? &after : NULL, li->left, list_lock, li);
+
+	if (n < li->left)
+		li->at->part++;
+	li->left -= n;
+}
+
+static void list_waiters(struct lister *li)
+{
 	struct csv_list *pos;
 
+	csv_list_for_each(pos, &li->sp->brl_waits) {
+		const struct csv_brl_wait *w = csv_list_entry(pos, const struct csv_brl_wait, link);
+
+		if (w->w.order < li->at->order)
+			continue;
+		if (!li->left)
+			return;
+		li->left--;
+		list_waiter(li, w);
+		li->at->order = w->w.order + 1;
+	}
+	li->at->part++;
+}
+
+bool csv_machine_ranges(const struct csv_machine *m, const uint8_t *uuid, struct csv_look *at, unsigned max,
+			void (*fn)(void *arg, const struct csv_msg_brl_item *b), void *arg)
+{
+	struct lister li = {
+		.m = m, .sp = csv_space_find(&m->state, uuid), .at = at, .left = max, .fn = fn, .arg = arg
+	};
+
 	if (!li.sp)
-		return;
-	csv_brl_walk(li.sp->brl, list_lock, &li);
-	csv_list_for_each(pos, &li.sp->brl_waits)
-		list_waiter(&li, csv_list_entry(pos, const struct csv_brl_wait, link));
+		return false;
+	if (at->part == 0)
+		list_locks(&li);
+	if (at->part == 1 && li.left)
+		list_waiters(&li);
+	return at->part < 2;
 }

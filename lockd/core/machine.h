@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "csv/proto.h"
+#include "lib/brl.h"
 
 struct csv_machine;
 
@@ -149,14 +150,27 @@ bool csv_machine_formed(const struct csv_machine *m); /* has state: view formati
 unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);
 /* Digest of the replicated state: equal on all members at the same point of the order. */
 uint64_t csv_machine_digest(const struct csv_machine *m);
-/* Calls fn for each node of the configuration / each lock holder or waiter of a volume (uuid NULL: all). */
 /* Changes whenever csv_machine_nodes() or a view may show something new. */
 uint64_t csv_machine_news(const struct csv_machine *m);
+/* Calls fn for each node of the configuration. */
 void csv_machine_nodes(const struct csv_machine *m, void (*fn)(void *arg, const struct csv_msg_node *n), void *arg);
-void csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid,
-		       void (*fn)(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l), void *arg);
-/* Calls fn for each byte range of a volume, then for each that is waited for, in order of arrival. */
-void csv_machine_ranges(const struct csv_machine *m, const uint8_t *uuid,
+/*
+ * Lists that may be very long are read in pieces, between which the state may change: what is there all the time is told
+ * once, what comes or goes perhaps.  *at says how far one is; all zeros: nothing was read.  A piece has `max` items, of
+ * locks a few more: those of one resource are told together.  True: there is more.
+ */
+struct csv_look {
+	unsigned part;	    /* locks: the group's, the DLM's of this node; ranges: held, waited for; then it is over */
+	struct csv_res res; /* all below are told */
+	bool begun;	    /* brl is told */
+	struct csv_brl brl;
+	uint64_t order; /* waiters up to this one are told */
+};
+/* Each holder and waiter of a volume's locks, by resource. */
+bool csv_machine_locks(const struct csv_machine *m, const uint8_t *uuid, struct csv_look *at, unsigned max,
+		       void (*fn)(void *arg, const struct csv_msg_lock *l), void *arg);
+/* Each byte range of a volume, then each that is waited for, in order of arrival. */
+bool csv_machine_ranges(const struct csv_machine *m, const uint8_t *uuid, struct csv_look *at, unsigned max,
 			void (*fn)(void *arg, const struct csv_msg_brl_item *b), void *arg);
 void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct csv_msg_view *view);
 /* Whether this node may leave the DLM's lockspace of the volume: it has no mount there, nor anything to be recovered. */

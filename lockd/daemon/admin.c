@@ -34,22 +34,6 @@ static void send_self(void *arg, const struct csv_msg_node *n)
 		send_node(arg, n);
 }
 
-static void send_lock(void *arg, const uint8_t *uuid, const struct csv_msg_lock *l)
-{
-	const struct ask *a = arg;
-	struct csv_msg msg = { .type = CSV_MSG_LOCK_ITEM, .seq = a->seq, .lock = *l };
-
-	csv_peer_send(a->peer, &msg);
-}
-
-static void send_range(void *arg, const struct csv_msg_brl_item *b)
-{
-	const struct ask *a = arg;
-	struct csv_msg msg = { .type = CSV_MSG_BRL_ITEM, .seq = a->seq, .brl_item = *b };
-
-	csv_peer_send(a->peer, &msg);
-}
-
 /* Without a cluster nobody else can tell who we are. */
 static void send_lonely_self(const struct ask *a)
 {
@@ -215,20 +199,14 @@ static void on_status(struct csv_peer *p, const struct csv_msg *msg)
 static void on_lock_list(struct csv_peer *p, const struct csv_msg *msg)
 {
 	char name[sizeof(msg->volume.name) + 1] = { 0 };
-	struct ask a = { p, msg->seq };
-	struct csv_peer *fs;
+	const struct csv_peer *fs;
 
 	memcpy(name, msg->volume.name, sizeof(msg->volume.name));
 	fs = volume_named(p->daemon, name);
-	if (!fs) {
-		csv_peer_error(p, msg->seq, CSV_NOENT, "volume %.63s is not mounted on this node", name);
-		return;
-	}
-	if (msg->type == CSV_MSG_BRL_LIST)
-		csv_machine_ranges(p->daemon->machine, fs->hello.uuid, send_range, &a);
+	if (fs)
+		csv_listing_begin(p, msg, fs->hello.uuid);
 	else
-		csv_machine_locks(p->daemon->machine, fs->hello.uuid, send_lock, &a);
-	finish(p, msg->seq, CSV_OK);
+		csv_peer_error(p, msg->seq, CSV_NOENT, "volume %.63s is not mounted on this node", name);
 }
 
 static void on_shutdown(struct csv_peer *p, const struct csv_msg *msg)
@@ -271,8 +249,7 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg)
 		on_lock_list(p, msg);
 		break;
 	case CSV_MSG_HANDLE_LIST:
-		csv_registry_list(p, msg);
-		finish(p, msg->seq, CSV_OK);
+		csv_listing_begin(p, msg, NULL);
 		break;
 	case CSV_MSG_VM_SET:
 		if (!msg->vm.pid || !memchr(msg->vm.name, 0, sizeof(msg->vm.name))) {

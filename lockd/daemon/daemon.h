@@ -6,7 +6,7 @@
  *   group.c    the CPG group: configuration changes, messages, sending
  *   server.c   the socket and its clients
  *   access.c   who may ask what there
- *   admin.c    questions of csvadm
+ *   admin.c    questions of csvadm; listing.c: long lists
  *   nodes.c    since when each node is in its state
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
@@ -62,6 +62,7 @@ struct csv_daemon {
 	int listen_fd;
 	struct csv_list timers;           /* the machine's */
 	struct csv_list handles;          /* registry.c */
+	uint64_t next_handle;
 	struct csv_list vms;
 	struct csv_list nodes;            /* nodes.c */
 	uint64_t nodes_news;              /* csv_machine_news() when they were looked at */
@@ -126,6 +127,7 @@ struct csv_peer {
 	struct csv_msg_hello hello;
 	struct csv_list out;              /* records that the socket did not take yet */
 	unsigned out_count;
+	struct csv_listing *listing;      /* being told, as fast as it is read; or NULL */
 	struct csv_list asked;            /* an admin's STATUS: the csvfs that have not answered yet */
 	uint64_t await_seq;
 	qb_loop_timer_handle await_timer;
@@ -151,6 +153,11 @@ void csv_admin_request(struct csv_peer *p, const struct csv_msg *msg);
 /* A record of csvfs that answers an admin's question (STATUS_VOLUME); false: not one of these. */
 bool csv_admin_answer(struct csv_peer *fs, const struct csv_msg *msg);
 void csv_admin_gone(struct csv_peer *p); /* not in d->peers any more */
+
+/* ---- listing.c ---- */
+void csv_listing_begin(struct csv_peer *p, const struct csv_msg *req, const uint8_t *uuid); /* LOCK_LIST, BRL_LIST, HANDLE_LIST */
+void csv_listing_go_on(struct csv_peer *p); /* the socket may take more */
+void csv_listing_gone(struct csv_peer *p);
 
 /* ---- kill.c ---- */
 void csv_kill_node(uint32_t nodeid); /* no answer is waited for; a node that is not a member does not notice */
@@ -178,7 +185,8 @@ bool csv_registry_record(struct csv_peer *fs, const struct csv_msg *msg); /* HAN
 void csv_registry_peer_gone(struct csv_peer *fs);
 void csv_registry_vm_set(struct csv_daemon *d, const struct csv_msg_vm *vm);
 void csv_registry_greet(struct csv_peer *fs); /* tells a new csvfs the VM names */
-void csv_registry_list(struct csv_peer *admin, const struct csv_msg *req);
+/* HANDLE for at most max of the open handles of a VM (empty: all) behind number *after, which moves on. True: there are more. */
+bool csv_registry_list(struct csv_peer *admin, uint64_t seq, const char *vm, uint64_t *after, unsigned max);
 void csv_registry_free(struct csv_daemon *d);
 
 #endif

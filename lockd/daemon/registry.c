@@ -16,6 +16,7 @@
 struct handle {
 	struct csv_list link;
 	uint64_t peer;
+	uint64_t number; /* in the list's order */
 	struct csv_msg_handle h;
 };
 
@@ -58,6 +59,7 @@ static void remember(struct csv_peer *fs, const struct csv_msg_handle *rec)
 		h = calloc(1, sizeof(*h));
 		CSV_ASSERT(h);
 		h->peer = fs->id;
+		h->number = ++fs->daemon->next_handle;
 		csv_list_push_back(&fs->daemon->handles, &h->link);
 	}
 	h->h = *rec;
@@ -178,22 +180,24 @@ void csv_registry_each(struct csv_daemon *d, void (*fn)(void *arg, uint64_t peer
 	}
 }
 
-void csv_registry_list(struct csv_peer *admin, const struct csv_msg *req)
+bool csv_registry_list(struct csv_peer *admin, uint64_t seq, const char *vm, uint64_t *after, unsigned max)
 {
-	char vm[sizeof(req->handle.vm) + 1] = { 0 };
 	struct csv_list *pos;
 
-	memcpy(vm, req->handle.vm, sizeof(req->handle.vm));
 	csv_list_for_each(pos, &admin->daemon->handles) {
 		struct handle *h = csv_list_entry(pos, struct handle, link);
-		struct csv_msg msg = { .type = CSV_MSG_HANDLE, .seq = req->seq };
+		struct csv_msg msg = { .type = CSV_MSG_HANDLE, .seq = seq };
 
-		if (*vm && strcmp(vm, h->h.vm))
+		if (h->number <= *after || (*vm && strcmp(vm, h->h.vm)))
 			continue;
+		if (!max--)
+			return true;
 		find_path(admin->daemon, h);
 		msg.handle = h->h;
 		csv_peer_send(admin, &msg);
+		*after = h->number;
 	}
+	return false;
 }
 
 void csv_registry_free(struct csv_daemon *d)

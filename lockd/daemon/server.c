@@ -44,6 +44,7 @@ void csv_peer_close(struct csv_peer *p)
 	close(p->fd);
 	csv_list_del(&p->link);
 	csv_admin_gone(p);
+	csv_listing_gone(p);
 	csv_expel_gone(p);
 	free(p->ho);
 	if (p->role == CSV_ROLE_FS) {
@@ -66,7 +67,7 @@ static int32_t on_peer(int32_t fd, int32_t revents, void *arg);
 /* Asks the loop for what the peer waits for: input always, output while something is queued or the end is due. */
 static void watch(struct csv_peer *p)
 {
-	bool out = !csv_list_empty(&p->out) || p->closing;
+	bool out = !csv_list_empty(&p->out) || p->listing || p->closing;
 
 	qb_loop_poll_mod(p->daemon->loop, QB_LOOP_MED, p->fd, POLLIN | (out ? POLLOUT : 0), p, on_peer);
 }
@@ -233,6 +234,7 @@ static int32_t on_peer(int32_t fd, int32_t revents, void *arg)
 		if (n != (ssize_t)sizeof(msg) || !on_record(p, &msg))
 			p->closing = true;
 	}
+	csv_listing_go_on(p);
 	if (!flush_out(p) || (p->closing && (csv_list_empty(&p->out) || revents & (POLLHUP | POLLERR)))) {
 		csv_peer_close(p);
 		return 0;

@@ -7,37 +7,48 @@
 #include "lib/number.h"
 #include "tools/csvadm.h"
 
-static json_t *resource(json_t *locks, const struct csv_msg_lock *l)
+struct locks {
+	json_t *list;
+	uint64_t inode; /* only what concerns it; 0: all */
+};
+
+static bool wanted(const struct locks *to, const struct csv_msg_lock *l)
 {
+	if (!to->inode)
+		return true;
+	return l->res_id == to->inode &&
+	       (l->res_type == CSV_RES_INODE || l->res_type == CSV_RES_OPEN || l->res_type == CSV_RES_LEASE);
+}
+
+/* What concerns one resource comes together. */
+static json_t *resource(json_t *list, const struct csv_msg_lock *l)
+{
+	json_t *o = json_array_get(list, json_array_size(list) - 1);
 	char name[64];
-	json_t *o;
-	size_t i;
 
 	snprintf(name, sizeof(name), "%s.%llu", csv_res_type_name((enum csv_res_type)l->res_type),
 		 (unsigned long long)l->res_id);
-	json_array_foreach(locks, i, o)
-	{
-		if (!strcmp(json_string_value(json_object_get(o, "resource")), name))
-			return o;
-	}
+	if (o && !strcmp(json_string_value(json_object_get(o, "resource")), name))
+		return o;
 	o = json_object();
 	csv_out_str(o, "resource", name);
 	json_object_set_new(o, "mode", json_null());
 	json_object_set_new(o, "holders", json_array());
 	json_object_set_new(o, "waiters", json_array());
-	json_array_append_new(locks, o);
+	json_array_append_new(list, o);
 	return o;
 }
 
 static void on_lock(void *arg, const struct csv_msg *msg)
 {
 	const struct csv_msg_lock *l = &msg->lock;
+	const struct locks *to = arg;
 	char text[128];
 	json_t *o;
 
-	if (msg->type != CSV_MSG_LOCK_ITEM || l->res_type >= CSV_RES_TYPES || l->mode > CSV_EX)
+	if (msg->type != CSV_MSG_LOCK_ITEM || l->res_type >= CSV_RES_TYPES || l->mode > CSV_EX || !wanted(to, l))
 		return;
-	o = resource(arg, l);
+	o = resource(to->list, l);
 	if (!l->waiting)
 		csv_out_str(o, "mode", csv_mode_name((enum csv_mode)l->mode));
 	snprintf(text, sizeof(text), "%.63s:%s", l->holder_node, csv_mode_name((enum csv_mode)l->mode));
@@ -48,16 +59,15 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c)
 {
 	static const struct option longs[] = { { "inode", required_argument, NULL, 'i' }, { 0 } };
 	struct csv_msg req = { .type = CSV_MSG_LOCK_LIST };
-	uint64_t inode = 0;
+	struct locks to = { .inode = 0 };
 	struct csv_client *cl;
-	json_t *locks;
 	enum csv_err err;
 	int opt;
 
 	while ((opt = getopt_long(c->argc, c->argv, "", longs, NULL)) >= 0) {
 		if (opt != 'i')
 			return csv_usage(c, "unknown option, or an option without its value");
-		if (!csv_number(optarg, 1, UINT64_MAX, &inode))
+		if (!csv_number(optarg, 1, UINT64_MAX, &to.inode))
 			return csv_usage(c, "--inode %.40s: not the number of an inode, from 1 to 2^64 - 1", optarg);
 	}
 	if (c->argc - optind != 1)
@@ -68,22 +78,15 @@ enum csv_err csv_cmd_lock_list(struct csv_call *c)
 	err = csv_lockd(c, &cl, NULL);
 	if (err)
 		return err;
-	locks = json_array();
-	err = csv_client_call(cl, &req, c->timeout_ms, on_lock, locks, &c->why);
+	to.list = json_array();
+	err = csv_client_call(cl, &req, c->timeout_ms, on_lock, &to, &c->why);
 	csv_client_close(cl);
-	for (size_t i = json_array_size(locks); inode && i-- > 0;) {
-		const char *name = json_string_value(json_object_get(json_array_get(locks, i), "resource"));
-
-		if (strtoull(strchr(name, '.') + 1, NULL, 10) != inode ||
-		    (strncmp(name, "inode.", 6) && strncmp(name, "lease.", 6) && strncmp(name, "open.", 5)))
-			json_array_remove(locks, i);
-	}
 	if (err) {
-		json_decref(locks);
+		json_decref(to.list);
 		return err;
 	}
 	c->result = json_object();
-	json_object_set_new(c->result, "locks", locks);
+	json_object_set_new(c->result, "locks", to.list);
 	return CSV_OK;
 }
 
