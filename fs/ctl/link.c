@@ -480,7 +480,7 @@ enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned tim
 	struct timespec ts;
 	enum csv_err err;
 
-	deadline(&ts, timeout_ms);
+	deadline(&ts, timeout_ms + l->welcome.detect_ms);
 	pthread_mutex_lock(&l->lock);
 	msg->seq = c.seq = ++l->seq;
 	csv_list_push_back(&l->calls, &c.link);
@@ -505,7 +505,7 @@ enum csv_err csv_link_wait_view(struct csv_link *l, bool (*fn)(const struct csv_
 	enum csv_err err = CSV_OK;
 	struct timespec ts;
 
-	deadline(&ts, timeout_ms);
+	deadline(&ts, timeout_ms + l->welcome.detect_ms);
 	pthread_mutex_lock(&l->lock);
 	while (!err && !(l->viewed && fn(&l->view, arg))) {
 		err = unheard(l);

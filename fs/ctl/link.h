@@ -72,7 +72,7 @@ void csv_link_out(struct csv_link *l);
 void csv_link_up(struct csv_link *l);
 /*
  * Sends and waits for the answer with the same seq (msg becomes the answer); TIMEOUT, NOTCONN, FENCED, WITHDRAWN. Not in
- * the client's thread.
+ * the client's thread.  Here and below it waits for timeout_ms and as long as corosync needs to notice a death.
  */
 enum csv_err csv_link_call(struct csv_link *l, struct csv_msg *msg, unsigned timeout_ms);
 /* Waits until fn(view) holds. */

@@ -18,7 +18,7 @@
 #include "csv/limits.h"
 #include "csv/lock.h"
 
-#define CSV_PROTO_VERSION 2u
+#define CSV_PROTO_VERSION 3u
 #define CSV_PROTO_PATH_MAX 512u
 #define CSV_PROTO_MSG_SIZE 1024u
 
@@ -113,7 +113,7 @@ struct csv_msg_welcome {
 	uint32_t version;
 	uint32_t nodeid;
 	uint32_t quorate;
-	uint32_t reserved;
+	uint32_t detect_ms;         /* how long corosync takes to notice a death (timeouts.h) */
 	char node[64];
 	char cluster[64];
 	char engine[16];            /* of the volumes in use here: "dlm" if one has it, else "cpg" */

@@ -10,6 +10,12 @@
  *				it out, and its slot is out
  *	EVICT + VIEW		the others grant again, but for what its slot has; then fence and replay
  *	ATTACH			a csvfs that has been waiting to (re-)attach all the time gives up
+ *
+ * A node dies at 0:
+ *	DETECT			corosync tells the others: its token and consensus time-outs.  Until then nothing is
+ *				ordered, so whoever waits for something in the common order waits so much longer, whatever
+ *				corosync's time-outs are; csvlockd counts its members' silence in that order and not by a
+ *				clock, so that it needs no such allowance
  */
 #ifndef CSV_TIMEOUTS_H
 #define CSV_TIMEOUTS_H
@@ -22,6 +28,9 @@
 #define CSV_WATCHDOG_RESTART_MS 1000u /* pause before a csvlockd that crashed is started again */
 
 #define CSV_LOCKD_END_MS 1000u       /* a csvlockd that was killed is gone, to the one started behind it */
+
+/* corosync */
+#define CSV_DETECT_MAX_MS 120000u    /* totem.token + totem.consensus: more is refused */
 
 /* csvlockd and the other csvlockds */
 #define CSV_GROUP_BEAT_MS 1000u      /* between a member's signs of life */
@@ -36,11 +45,14 @@
 #define CSV_FS_TRY_MS 100u           /* between two attempts to connect again */
 #define CSV_FS_HELLO_MS 5000u        /* WELCOME is waited for */
 #define CSV_DLM_FIT_MS 3000u         /* csvlockd finds out whether the DLM can be used, before WELCOME */
-#define CSV_FS_ATTACH_MS 30000u      /* ATTACHED is waited for */
+#define CSV_FS_ATTACH_MS 30000u      /* ATTACHED is waited for; this and the next two: and DETECT */
 #define CSV_FS_ANSWER_MS 30000u      /* any other answer while mounting */
 #define CSV_FS_MOUNT_MS 60000u       /* another node mounts, or recovers */
 #define CSV_FS_RETURN_MS 10000u      /* no slot is clean: whoever has a key may still re-attach; then all are fenced */
 #define CSV_FS_GIVE_UP_MS 60000u     /* no csvlockd for so long: the volume is withdrawn on this node */
+
+/* csv-dlm-space's keeper */
+#define CSV_DLM_SILENCE_MS 30000u    /* and DETECT: the kernel answers, or its lockspace has been stopped */
 
 /* csvfs */
 #define CSV_PATH_MS 120000u          /* default of path_timeout: paused, then failed */

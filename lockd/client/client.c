@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "csv/timeouts.h"
+
 struct csv_client {
 	int fd;
 	int stop[2]; /* pipe: close() wakes the thread */
@@ -101,6 +103,8 @@ static enum csv_err greet(struct csv_client *c, const struct csv_msg_hello *hell
 	}
 	if (msg.type != CSV_MSG_WELCOME || msg.welcome.version != CSV_PROTO_VERSION)
 		return csv_fail(why, CSV_PROTO, "install the same version of both", "csvlockd speaks another protocol");
+	if (msg.welcome.detect_ms > CSV_DETECT_MAX_MS)
+		msg.welcome.detect_ms = CSV_DETECT_MAX_MS;
 	msg.welcome.node[sizeof(msg.welcome.node) - 1] = 0;
 	msg.welcome.cluster[sizeof(msg.welcome.cluster) - 1] = 0;
 	msg.welcome.engine[sizeof(msg.welcome.engine) - 1] = 0;

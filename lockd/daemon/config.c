@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <corosync/cmap.h>
 #include <ini.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,10 +139,33 @@ static bool get_node(cmap_handle_t h, unsigned i, struct csv_machine_node *n)
 	return true;
 }
 
+/* What corosync works with, its coefficient for the number of nodes included. */
+static enum csv_err get_detect(cmap_handle_t h, unsigned *ms, struct csv_why *why)
+{
+	uint32_t token, consensus;
+
+	if (cmap_get_uint32(h, "runtime.config.totem.token", &token) != CS_OK ||
+	    cmap_get_uint32(h, "runtime.config.totem.consensus", &consensus) != CS_OK)
+		return csv_fail(why, CSV_NOCLUSTER, "update corosync", "corosync does not tell its token time-out");
+	return csv_conf_detect(token, consensus, ms, why);
+}
+
+enum csv_err csv_conf_detect(uint32_t token, uint32_t consensus, unsigned *ms, struct csv_why *why)
+{
+	if ((uint64_t)token + consensus > CSV_DETECT_MAX_MS)
+		return csv_fail(why, CSV_INVAL, "lower totem.token or totem.token_coefficient in corosync.conf",
+				"corosync would notice a death after %" PRIu64
+				" ms only (token %u, consensus %u), csvfs waits for %u at most",
+				(uint64_t)token + consensus, token, consensus, CSV_DETECT_MAX_MS);
+	*ms = token + consensus;
+	return CSV_OK;
+}
+
 enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
 {
 	struct csv_machine_cfg *m = &conf->machine;
 	uint8_t two_node = 0;
+	enum csv_err err;
 	cmap_handle_t h;
 
 	memset(m, 0, sizeof(*m));
@@ -155,7 +179,10 @@ enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why)
 		m->two_node = two_node && m->nnodes == 2;
 	if (cmap_get_uint32(h, "runtime.votequorum.this_node_id", &m->nodeid) != CS_OK)
 		m->nodeid = 0; /* group.c asks CPG */
+	err = get_detect(h, &conf->detect_ms, why);
 	cmap_finalize(h);
+	if (err != CSV_OK)
+		return err;
 	m->reattach_ms = conf->reattach_ms;
 	m->beat_ms = CSV_GROUP_BEAT_MS;
 	m->evict_ms = conf->evict_ms;

@@ -38,6 +38,7 @@ struct csv_daemon_conf {
 	unsigned reattach_ms;             /* L3 */
 	unsigned watchdog_ms;             /* L5: the loop hangs; 0: it is never killed */
 	unsigned evict_ms;                /* L5: another member hangs */
+	unsigned detect_ms;               /* corosync's token and consensus: a node's death is noticed so late */
 	unsigned status_ms;               /* how long an answer of a csvfs to STATUS is waited for */
 	char migration_address[64];       /* where incoming VMs listen; empty: the request says it */
 	gid_t gid;                        /* with has_group: its members may look (access.c) */
@@ -76,6 +77,8 @@ struct csv_daemon {
 enum csv_err csv_conf_load(struct csv_daemon_conf *conf, const char *path, struct csv_why *why);
 /* Fills conf->machine from corosync's cmap: cluster name, nodes, votes, two_node. NOCLUSTER if corosync does not answer. */
 enum csv_err csv_conf_cluster(struct csv_daemon_conf *conf, struct csv_why *why);
+/* *ms: how long corosync takes to notice a death, with these time-outs in ms. INVAL: longer than anybody here waits. */
+enum csv_err csv_conf_detect(uint32_t token, uint32_t consensus, unsigned *ms, struct csv_why *why);
 
 /* ---- group.c ---- */
 /* Joins the CPG group; events go to csv_driver_step(). If corosync goes, csv_driver_cluster_lost() is called. */

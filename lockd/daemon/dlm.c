@@ -148,9 +148,10 @@ static void watch(struct space *s)
 		qb_loop_poll_mod(s->d->loop, QB_LOOP_MED, s->fd, POLLIN | (out ? POLLOUT : 0), s, on_space);
 }
 
-static _Noreturn void child(int fd, const char *name)
+static _Noreturn void child(int fd, const char *name, unsigned detect_ms)
 {
 	char path[PATH_MAX];
+	char detect[16];
 	int fd3 = dup(fd); /* so that dup2() below never finds it in place, with its close-on-exec */
 
 	setsid(); /* what ends csvlockd ends it by its socket, in order */
@@ -159,7 +160,8 @@ static _Noreturn void child(int fd, const char *name)
 		_exit(127);
 	close_range(CSV_DLM_FD + 1, ~0u, 0); /* corosync is to see csvlockd's end, not ours */
 	csv_find_program("csv-dlm-space", path);
-	execlp(path, path, name, (char *)NULL);
+	snprintf(detect, sizeof(detect), "%u", detect_ms);
+	execlp(path, path, name, detect, (char *)NULL);
 	_exit(127);
 }
 
@@ -173,7 +175,7 @@ static bool spawn(struct space *s)
 	name_of(s, name);
 	s->pid = fork();
 	if (!s->pid)
-		child(sv[1], name);
+		child(sv[1], name, s->d->conf.detect_ms);
 	close(sv[1]);
 	if (s->pid < 0) {
 		s->pid = 0;

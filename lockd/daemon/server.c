@@ -136,6 +136,7 @@ static void welcome(struct csv_peer *p, uint64_t seq)
 
 	msg.welcome.version = CSV_PROTO_VERSION;
 	msg.welcome.nodeid = cfg->nodeid;
+	msg.welcome.detect_ms = p->daemon->conf.detect_ms;
 	msg.welcome.quorate = p->daemon->machine && csv_machine_quorate(p->daemon->machine);
 	for (unsigned i = 0; i < cfg->nnodes; i++) {
 		if (cfg->node[i].nodeid == cfg->nodeid)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * csv-dlm-space LOCKSPACE: holds a lockspace of the kernel's DLM open for csvlockd, which is at the other end of
- * descriptor 3 (lockd/engine/dlm_wire.h).
+ * csv-dlm-space LOCKSPACE DETECT_MS: holds a lockspace of the kernel's DLM open for csvlockd, which is at the other end
+ * of descriptor 3 (lockd/engine/dlm_wire.h).
  *
  * csv-dlm-space --check: whether this host's DLM can be used; see lockd/dlm/check.h for the exit codes.
  */
@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "csv/timeouts.h"
+#include "lib/number.h"
 #include "lockd/dlm/check.h"
 #include "lockd/dlm/space.h"
 #include "lockd/dlm/turn.h"
@@ -144,7 +146,7 @@ static void outlast_hunger(void)
 	close(fd);
 }
 
-static void join(void)
+static void join(unsigned detect_ms)
 {
 	struct csv_dlm_flight *flight = csv_dlm_flight_new();
 	struct csv_dlm_device *dev;
@@ -160,7 +162,7 @@ static void join(void)
 	err = csv_dlm_device_open(lockspace, &dev);
 	if (err)
 		fail("join", err);
-	keeper = csv_dlm_keeper_start(dev, flight, CSV_DLM_FD, &wake);
+	keeper = csv_dlm_keeper_start(dev, flight, detect_ms + CSV_DLM_SILENCE_MS, CSV_DLM_FD, &wake);
 	if (keeper < 0)
 		fail("start the keeper", errno);
 	err = csv_dlm_turn_share(lockspace, keeper);
@@ -169,13 +171,13 @@ static void join(void)
 	csv_dlm_space_init(&space, dev, flight, answer);
 }
 
-static _Noreturn void hold(void)
+static _Noreturn void hold(unsigned detect_ms)
 {
 	struct csv_dlm_res joined = { .event = CSV_DLM_JOINED };
 
 	outlast_signals();
 	outlast_hunger();
-	join();
+	join(detect_ms);
 	answer(&joined);
 	for (;;)
 		turn();
@@ -183,16 +185,17 @@ static _Noreturn void hold(void)
 
 int main(int argc, char **argv)
 {
+	uint64_t detect_ms;
 	char why[512];
 	int result;
 
-	if (argc != 2 || (argv[1][0] == '-' && strcmp(argv[1], "--check"))) {
-		fprintf(stderr, "usage: csv-dlm-space LOCKSPACE | --check\n");
-		return 2;
-	}
-	if (argv[1][0] != '-') {
+	if (argc == 3 && argv[1][0] != '-' && csv_number(argv[2], 0, CSV_DETECT_MAX_MS, &detect_ms)) {
 		lockspace = argv[1];
-		hold();
+		hold((unsigned)detect_ms);
+	}
+	if (argc != 2 || strcmp(argv[1], "--check")) {
+		fprintf(stderr, "usage: csv-dlm-space LOCKSPACE DETECT_MS | --check\n");
+		return 2;
 	}
 	result = csv_dlm_check(why, sizeof(why));
 	if (result)

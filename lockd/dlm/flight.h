@@ -32,9 +32,11 @@ bool csv_dlm_flight_none(const struct csv_dlm_flight *f);
 
 /*
  * Starts the keeper, another process that holds dev open too, but not the socket.  When *wake is closed, thus at the
- * latest when this process has ended, it takes the kernel's events until nothing is in flight any more, and ends.
- * Returns its pid, or -1 and errno.
+ * latest when this process has ended, it takes the kernel's events until nothing is in flight any more, and ends.  After
+ * silence_ms, in which a dead host is noticed and the lockspace stopped, and the same once more in a running one, it
+ * gives up.  Returns its pid, or -1 and errno.
  */
-pid_t csv_dlm_keeper_start(struct csv_dlm_device *dev, struct csv_dlm_flight *f, int socket, int *wake);
+pid_t csv_dlm_keeper_start(struct csv_dlm_device *dev, struct csv_dlm_flight *f, unsigned silence_ms, int socket,
+			   int *wake);
 
 #endif

@@ -7,12 +7,6 @@
 
 #include "lockd/dlm/flight.h"
 
-/*
- * Silence of a running lockspace after which nothing comes any more: the process was killed between noting something
- * and entering the kernel with it.  Far longer than a dead host goes unnoticed, which stops the lockspace.
- */
-#define SILENCE_MS 60000
-
 static void wait_closed(int fd)
 {
 	char c;
@@ -23,14 +17,17 @@ static void wait_closed(int fd)
 	while (n > 0 || (n < 0 && errno == EINTR));
 }
 
-/* False: nothing for a long time. */
-static bool wait_event(struct csv_dlm_device *dev)
+/*
+ * False: silence for so long that in a running lockspace nothing comes any more: the process was killed between noting
+ * something and entering the kernel with it.
+ */
+static bool wait_event(struct csv_dlm_device *dev, unsigned silence_ms)
 {
 	struct pollfd set = { .fd = csv_dlm_device_fd(dev), .events = POLLIN };
 	int n;
 
 	do
-		n = poll(&set, 1, SILENCE_MS);
+		n = poll(&set, 1, (int)silence_ms);
 	while (n < 0 && errno == EINTR);
 	return n > 0;
 }
@@ -51,7 +48,7 @@ static bool listen_on(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
 	return err == EAGAIN;
 }
 
-static void keep(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
+static void keep(struct csv_dlm_device *dev, struct csv_dlm_flight *f, unsigned silence_ms)
 {
 	struct csv_dlm_device_event ev;
 	bool silent = false;
@@ -60,7 +57,7 @@ static void keep(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
 	if (csv_dlm_device_unhandled(dev, &ev))
 		hear(f, &ev);
 	while (!csv_dlm_flight_none(f)) {
-		if (wait_event(dev)) {
+		if (wait_event(dev, silence_ms)) {
 			if (!listen_on(dev, f))
 				return;
 			silent = false;
@@ -75,7 +72,8 @@ static void keep(struct csv_dlm_device *dev, struct csv_dlm_flight *f)
 	}
 }
 
-pid_t csv_dlm_keeper_start(struct csv_dlm_device *dev, struct csv_dlm_flight *f, int socket, int *wake)
+pid_t csv_dlm_keeper_start(struct csv_dlm_device *dev, struct csv_dlm_flight *f, unsigned silence_ms, int socket,
+			   int *wake)
 {
 	int ends[2];
 	pid_t pid;
@@ -88,7 +86,7 @@ pid_t csv_dlm_keeper_start(struct csv_dlm_device *dev, struct csv_dlm_flight *f,
 		close(ends[1]);
 		prctl(PR_SET_NAME, "csv-dlm-keeper");
 		wait_closed(ends[0]);
-		keep(dev, f);
+		keep(dev, f, silence_ms);
 		_exit(0);
 	}
 	close(ends[0]);

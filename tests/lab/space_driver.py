@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stands in for csvlockd at the other end of csv-dlm-space: space_driver.py PROGRAM LOCKSPACE.
+"""Stands in for csvlockd at the other end of csv-dlm-space: space_driver.py PROGRAM LOCKSPACE DETECT_MS.
 
 Standard input, a command a line (words as in lockd/engine/dlm_wire.h; MODE is NL CR CW PR PW EX):
 
@@ -42,8 +42,8 @@ def say(*words):
 class Driver:
     """One csv-dlm-space at a time."""
 
-    def __init__(self, program, lockspace):
-        self.argv = [program, lockspace]
+    def __init__(self, *argv):
+        self.argv = argv
         self.socket = self.child = None
         self.later = {}
 

@@ -6,6 +6,7 @@ from harness.instance import BIN
 from probes import Talker
 
 PYTHON = "/usr/bin/python3"
+DETECT_MS = 13200  # of the lab's corosync
 DRIVER = Path(__file__).resolve().with_name("space_driver.py")
 
 
@@ -13,7 +14,7 @@ class Space(Talker):
     """One process in one lockspace; its words are those of space_driver.py."""
 
     def __init__(self, node, space):
-        super().__init__(node, [PYTHON, DRIVER, BIN / "csv-dlm-space", space])
+        super().__init__(node, [PYTHON, DRIVER, BIN / "csv-dlm-space", space, DETECT_MS])
         self.space = space
         self.say("start")
 

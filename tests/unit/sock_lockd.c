@@ -23,6 +23,8 @@ static struct {
 	struct csv_msg_view view;
 } lockd;
 
+unsigned sock_lockd_detect_ms;
+
 void sock_lockd_send(const struct csv_msg *msg)
 {
 	assert_int_equal(send(lockd.fd, msg, sizeof(*msg), MSG_NOSIGNAL), sizeof(*msg));
@@ -35,6 +37,7 @@ static bool welcome(const struct csv_msg *hello)
 	msg.welcome.version = CSV_PROTO_VERSION;
 	msg.welcome.nodeid = 1;
 	msg.welcome.quorate = 1;
+	msg.welcome.detect_ms = sock_lockd_detect_ms;
 	sock_lockd_send(&msg);
 	if (lockd.viewed) {
 		msg = (struct csv_msg){ .type = CSV_MSG_VIEW, .view = lockd.view };

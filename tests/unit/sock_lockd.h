@@ -12,6 +12,9 @@
 /* In csvlockd's thread, for each record but HELLO. False: the connection ends. */
 typedef bool (*sock_lockd_fn)(struct csv_msg *msg);
 
+/* What WELCOME says; set it before the start. */
+extern unsigned sock_lockd_detect_ms;
+
 /* Returns the run directory. view: sent behind WELCOME if it is not NULL. */
 const char *sock_lockd_start(sock_lockd_fn fn, const struct csv_msg_view *view);
 void sock_lockd_send(const struct csv_msg *msg); /* while the client is connected */

@@ -292,6 +292,20 @@ static enum csv_err load(const char *text, struct csv_daemon_conf *c, struct csv
 	return err;
 }
 
+static void test_slow_corosync(void **state)
+{
+	struct csv_why why;
+	unsigned ms;
+
+	csv_why_init(&why);
+	assert_int_equal(csv_conf_detect(3000, 3600, &ms, &why), CSV_OK);
+	assert_int_equal(ms, 6600);
+	assert_int_equal(csv_conf_detect(60000, 60000, &ms, &why), CSV_OK);
+	assert_int_equal(csv_conf_detect(60000, 60001, &ms, &why), CSV_INVAL);
+	assert_non_null(strstr(why.text, "120001"));
+	assert_int_equal(csv_conf_detect(UINT32_MAX, UINT32_MAX, &ms, &why), CSV_INVAL);
+}
+
 /* include/csv/timeouts.h */
 static void test_timeouts_that_contradict(void **state)
 {
@@ -325,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stop_of_one_that_hangs, open_shared, close_shared),
 		cmocka_unit_test_setup_teardown(test_child_dies_with_its_supervisor, open_shared, close_shared),
 		cmocka_unit_test_setup_teardown(test_ready_is_told, open_shared, close_shared),
+		cmocka_unit_test(test_slow_corosync),
 		cmocka_unit_test(test_timeouts_that_contradict),
 	};
 
