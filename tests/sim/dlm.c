@@ -419,19 +419,48 @@ static void look_from(struct sim *s, unsigned by)
 	}
 }
 
-/* Nobody is left in the lockspace: it is as if it had never been. */
+/* Its corosync, and so its csvlockd and its dlm_controld, knows that nobody who was in the lockspace is there any more.
+ */
+static bool knows_it_empty(const struct sim *s, unsigned by)
+{
+	const struct sim_node *nd = &s->node[by];
+
+	if (!nd->up || nd->frozen || !nd->daemon || nd->hung || nd->ring->stalled || !csv_machine_formed(nd->m))
+		return false;
+	for (unsigned n = 0; n < s->nnodes; n++) {
+		bool new_life = s->node[n].up && s->dlm.node[n].life != s->node[n].life;
+
+		if (n != by && s->dlm.node[n].joined && !new_life && csv_view_index(nd->m, n + 1) >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* Who has booted anew waits for the end of the last one. */
+static bool waits_to_join(const struct sim *s, unsigned n)
+{
+	return s->node[n].up && s->dlm.node[n].table && !s->dlm.node[n].stale && knows_it_empty(s, n);
+}
+
+/* Nobody is left in the lockspace: it is as if it had never been, for the first who wants to join it. */
 static void forget_if_empty(struct sim *s)
 {
+	bool waits[SIM_NODES], any = false;
+
 	for (unsigned n = 0; n < s->nnodes; n++) {
 		const struct sim_dlm_node *dn = &s->dlm.node[n];
 
 		if (dn->joined && s->node[n].up && dn->life == s->node[n].life)
 			return;
+		waits[n] = waits_to_join(s, n);
+		any |= waits[n];
 	}
+	if (!any)
+		return;
 	for (unsigned n = 0; n < s->nnodes; n++) {
 		struct sim_dlm_node *dn = &s->dlm.node[n];
 
-		dn->joined = s->node[n].up && dn->table && !dn->stale; /* it waited for the end of the last one */
+		dn->joined = waits[n];
 		dn->life = s->node[n].life;
 	}
 	while (!csv_list_empty(&s->dlm.locks))
