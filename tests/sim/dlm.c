@@ -398,6 +398,12 @@ static bool is_missing(const struct sim *s, unsigned n, const struct sim_ring *r
 	return is_down(s, n) || (s->dlm.node[n].joined && !(ring->members >> n & 1));
 }
 
+/* A node whose dlm_controld has joined again counts as fenced (is_clean_daemon_member), whatever the agent says. */
+static bool takes_for_fenced(struct sim *s, unsigned n, const struct sim_ring *ring)
+{
+	return is_down(s, n) && s->node[n].up && (ring->members >> n & 1) && sim_chance(s, 10);
+}
+
 static void look_from(struct sim *s, unsigned by)
 {
 	const struct sim_node *nd = &s->node[by];
@@ -408,7 +414,10 @@ static void look_from(struct sim *s, unsigned by)
 		if (n == by || !is_missing(s, n, nd->ring))
 			continue;
 		s->dlm.gone |= 1u << n;
-		if (csv_machine_expelled(nd->m, n + 1)) {
+		if (takes_for_fenced(s, n, nd->ring)) {
+			sim_trace(s, "DLM: n%u is back, and so counts as fenced", n + 1);
+			purge(s, n);
+		} else if (csv_machine_expelled(nd->m, n + 1)) {
 			purge(s, n);
 		} else if (s->now >= dn->agent_next) {
 			dn->agent_next = s->now + 1000 * SIM_MS;
