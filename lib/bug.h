@@ -26,6 +26,7 @@
 	X(DENY_LOST)              /* engine: who does not want to wait is not told that he would have to */ \
 	X(L3_BACK_AFTER_FENCE)    /* mount: who comes back is taken in though his fence was ordered */ \
 	X(L9_STALE_LINE_WINS)     /* membership: the line that saw less goes on */ \
+	X(L9_OVER_GOES_ON)        /* mount: whose slot is over on disk stays alive */ \
 	X(L9_NO_DOUBT)            /* membership: a line that was not quorate believes what it knows */ \
 	X(LATE_OPS_LOST)          /* transfer: what was delivered while the state came is not applied to it */ \
 	X(REPLAY_WITHOUT_FENCE)   /* recovery: nobody is fenced before replays */ \

@@ -11,9 +11,9 @@
  *	   (slot.c)
  *	5. the device's way back is guarded by that slot block (F2)
  *	6. ATTACH: all csvlockds know that the slot lives, so none of them forgets to fence it
- *	7. DIRTY for each other slot that is neither clean nor in the view: somebody of the living, maybe we, fences
- *	   and replays it; until that is done nobody gets a lock, and we do not go on (L9).
- *	   Looked at again until nothing is found
+ *	7. DIRTY for each other slot that is neither clean nor in the view, OVER for each in the view that was fenced
+ *	   (compare.c): somebody of the living, maybe we, fences and replays it; until that is done nobody gets a lock,
+ *	   and we do not go on (L9).  Looked at again until nothing is found
  *	8. (opened) slot.N pinned, orphans of the replayed slots taken over, `mount` given up
  *
  * A mount that fails before 6 makes its slot clean again and removes its key.
@@ -141,23 +141,37 @@ static enum csv_err is_deserted(struct csv_mount *m, bool *yes)
 	return err == CSV_TIMEOUT ? CSV_OK : err;
 }
 
+/* Nobody is out, nor comes back: what a look finds is all that there is to be found. */
+static bool is_settled(struct csv_link *l)
+{
+	bool yes;
+
+	pthread_mutex_lock(&l->lock);
+	yes = !l->view.out;
+	pthread_mutex_unlock(&l->lock);
+	return yes;
+}
+
 /*
  * Looks again after each recovery: what was out then may have been an earlier life of a slot, and what csvlockd was
- * told while it recovered that one it does not keep.
+ * told while it recovered that one it does not keep.  And who was about to come back may have carried out an order to
+ * fence somebody meanwhile (L9).
  */
 static enum csv_err recover_dirty(struct csv_link *l, struct csv_why *why)
 {
-	unsigned found = 1;
+	bool settled = false;
+	unsigned found = 0;
 	enum csv_err err = CSV_OK;
 
-	for (unsigned looks = 0; !err && found && looks < LOOKS_MAX; looks++) {
+	for (unsigned looks = 0; !err && (found || !settled) && looks < LOOKS_MAX; looks++) {
 		if (looks > 1)
 			poll(NULL, 0, LOOK_PAUSE_MS);
-		err = csv_link_tell_dirty(l, &found, why);
+		settled = is_settled(l);
+		err = csv_link_tell_slots(l, &found, why);
 		if (!err)
 			err = csv_link_wait_view(l, nobody_out, NULL, CSV_FS_MOUNT_MS);
 	}
-	return !err && found ? CSV_TIMEOUT : err;
+	return !err && (found || !settled) ? CSV_TIMEOUT : err;
 }
 
 /* If somebody lives he recovers what is dirty; he may not know of it: a mounter may have died before its ATTACH. */
@@ -228,9 +242,9 @@ void csv_mount_guard(struct csv_mount *m, uint64_t key)
 	m->dev->ops->set_guard(m->dev, &g);
 }
 
-/* ---- 6. and 7. -------------------------------------------------------------------------------------- */
+/* ---- 6. --------------------------------------------------------------------------------------- */
 
-static void fill_slot(struct csv_msg_slot *to, const struct csv_slot *s)
+void csv_link_fill_slot(struct csv_msg_slot *to, const struct csv_slot *s)
 {
 	to->slot = s->slot;
 	to->incarnation = s->incarnation;
@@ -245,7 +259,7 @@ static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct
 	struct csv_link *l = link_of(m);
 	enum csv_err err;
 
-	fill_slot(&msg.slot, s);
+	csv_link_fill_slot(&msg.slot, s);
 	l->attach_asked = true;
 	err = csv_link_call(l, &msg, CSV_FS_ANSWER_MS);
 	if (!err && msg.type == CSV_MSG_ERROR) {
@@ -255,50 +269,6 @@ static enum csv_err attach(struct csv_mount *m, const struct csv_slot *s, struct
 	return err ? csv_fail(why, err, "see csvlockd's log", "csvlockd does not accept slot %u: %s", s->slot,
 			      csv_err_text(err))
 		   : CSV_OK;
-}
-
-/* J8: alive is that incarnation of the slot which csvlockd's ordered view has, and no other. */
-static bool lives_in_view(struct csv_link *l, const struct csv_slot *s)
-{
-	bool yes;
-
-	pthread_mutex_lock(&l->lock);
-	yes = l->view.live >> s->slot & 1 && l->view.incarnation[s->slot] == s->incarnation;
-	pthread_mutex_unlock(&l->lock);
-	return yes;
-}
-
-static enum csv_err tell_dirty(struct csv_link *l, const struct csv_slot *s)
-{
-	struct csv_msg msg = { .type = CSV_MSG_DIRTY };
-	enum csv_err err;
-
-	fill_slot(&msg.slot, s);
-	err = csv_link_call(l, &msg, CSV_FS_ANSWER_MS);
-	return err == CSV_OK && msg.type == CSV_MSG_ERROR ? (enum csv_err)msg.err : err;
-}
-
-enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv_why *why)
-{
-	struct csv_mount *m = l->m;
-	struct csv_slot s;
-	enum csv_err err;
-
-	*found = 0;
-	for (uint32_t n = 0; n < m->sb.slots; n++) {
-		err = csv_slot_read(m->dev, &m->sb, n, &s, why);
-		if (err)
-			return err;
-		if (s.state == CSV_SLOT_CLEAN || n == m->slot || lives_in_view(l, &s))
-			continue;
-		csv_info("slot %u (node %s) was not unmounted: it is recovered first", n, s.node);
-		err = tell_dirty(l, &s);
-		if (err)
-			return csv_fail(why, err, "", "csvlockd does not take slot %u for recovery: %s", n,
-					csv_err_text(err));
-		(*found)++;
-	}
-	return CSV_OK;
 }
 
 /* ---- the sequence ------------------------------------------------------------------------------------- */

@@ -138,12 +138,14 @@ static void verify_slots(struct csv_link *l, uint64_t seq)
 
 	csv_why_init(&why);
 	if (!err)
-		err = csv_link_tell_dirty(l, &found, &why);
-	if (err && err != l->verify_err) /* it is asked again, and fails again */
+		err = csv_link_tell_slots(l, &found, &why);
+	if (err && err != CSV_FENCED && err != l->verify_err) /* it is asked again, and fails again */
 		csv_warn("the slot table cannot be compared: %s", why.text[0] ? why.text : csv_err_text(err));
 	l->verify_err = err;
 	msg.err = err;
 	csv_link_send(l, &msg);
+	if (err == CSV_FENCED)
+		csv_fenced_order(l);
 }
 
 static void run_order(struct csv_link *l, const struct csv_msg *msg)

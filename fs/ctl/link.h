@@ -99,11 +99,12 @@ void csv_link_settle(struct csv_link *l);
 /* The mount takes part in handoffs from now on / no more (NULL). */
 void csv_link_handoffs(struct csv_link *l, struct csv_handoffs *hs);
 
+void csv_link_fill_slot(struct csv_msg_slot *to, const struct csv_slot *s);
 /*
- * Tells csvlockd of each slot that is not clean on disk and not alive in its view in that incarnation (cluster.c); of
- * how many, in *found.
+ * Tells csvlockd of each slot that is not clean on disk and not alive in its view in that incarnation, and of each that
+ * is alive there and over on disk (compare.c); of how many, in *found.  FENCED: our own is over.
  */
-enum csv_err csv_link_tell_dirty(struct csv_link *l, unsigned *found, struct csv_why *why);
+enum csv_err csv_link_tell_slots(struct csv_link *l, unsigned *found, struct csv_why *why);
 /*
  * Whether something that csvlockd asked for may still be begun.  Not while unmounting (BUSY): it could run beside our own
  * last writes, and outlive our key (F4).  Not for a connection that is lost (NOTCONN): REATTACH will say that nothing of

@@ -48,6 +48,7 @@ enum csv_role { CSV_ROLE_FS = 1, CSV_ROLE_ADMIN = 2, CSV_ROLE_OUT = 3 };
 	X(24, VIEW, "L -> F: view.*: who lives; sent at each change") \
 	X(25, REATTACH, "F -> L: csvlockd came back: my slot.*; followed by LOCK records with CSV_LOCKF_DECLARE") \
 	X(26, DECLARED, "F -> L: that was all") \
+	X(27, OVER, "F -> L: the life slot.* is in view.live, but over on disk, and its key is gone: put it out") \
 	/* recovery: csvlockd decides, a csvfs of the volume acts */ \
 	X(30, FENCE, "L -> F: mark slot.* fenced, preempt its key, verify, mark again (F1, F5)") \
 	X(31, FENCE_DONE, "F -> L: result in err; fence.*") \

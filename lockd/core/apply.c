@@ -56,6 +56,7 @@ static const struct apply_row {
 	[CSV_G_SEEN] = { csv_apply_seen, false },
 	[CSV_G_DETACH] = { csv_apply_detach, false },
 	[CSV_G_DIRTY] = { csv_apply_dirty, false },
+	[CSV_G_OVER] = { csv_apply_over, false },
 	[CSV_G_REATTACH] = { csv_apply_reattach, true },
 	[CSV_G_DECLARE] = { csv_apply_declare, false },
 	[CSV_G_DECLARE_BRL] = { csv_apply_declare_brl, false },
@@ -89,7 +90,8 @@ static uint64_t gate_of(const struct csv_space *sp)
 
 void csv_settle(struct csv_machine *m, struct csv_space *sp)
 {
-	if (sp->verifier != CSV_NO_SLOT && sp->slot[sp->verifier].life != CSV_LIFE_LIVE)
+	/* What it has seen may have changed since, by who has just come back or is being recovered: it looks again. */
+	if (!csv_space_settled(sp) || (sp->verifier != CSV_NO_SLOT && sp->slot[sp->verifier].life != CSV_LIFE_LIVE))
 		sp->verifier = CSV_NO_SLOT;
 	if (!csv_space_any(sp, ~CSV_LIFE_BIT(FREE)))
 		sp->verified = false;

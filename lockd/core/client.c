@@ -186,18 +186,29 @@ static void on_reattach(struct csv_machine *m, struct csv_local *c, const struct
 	c->phase = CSV_LOCAL_DECLARING;
 }
 
-static void on_dirty(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
+static void submit_found(struct csv_machine *m, struct csv_local *c, uint32_t n, uint64_t seq)
+{
+	const struct csv_msg_slot *found = &c->dirty_slot[n];
+
+	submit_slot(m, c, c->over >> n & 1 ? CSV_G_OVER : CSV_G_DIRTY, found, found->nodeid, seq);
+}
+
+/* DIRTY, OVER. */
+static void on_found(struct csv_machine *m, struct csv_local *c, const struct csv_msg *msg)
 {
 	uint32_t n = msg->slot.slot;
 
 	if (!slot_is_sound(&msg->slot) || c->phase == CSV_LOCAL_DECLARING) {
-		protocol_error(m, c, msg->seq, "bad DIRTY");
+		protocol_error(m, c, msg->seq, "bad DIRTY or OVER");
 		return;
 	}
 	c->dirty |= 1ull << n;
+	c->over &= ~(1ull << n);
+	if (msg->type == CSV_MSG_OVER)
+		c->over |= 1ull << n;
 	c->dirty_slot[n] = msg->slot;
 	if (!c->redeclare)
-		submit_slot(m, c, CSV_G_DIRTY, &msg->slot, msg->slot.nodeid, msg->seq);
+		submit_found(m, c, n, msg->seq);
 }
 
 static void submit_detach(struct csv_machine *m, struct csv_local *c)
@@ -360,7 +371,7 @@ void csv_local_resubmit(struct csv_machine *m, struct csv_local *c)
 
 	for (uint32_t i = 0; i < CSV_SLOTS_MAX; i++) {
 		if (c->dirty >> i & 1)
-			submit_slot(m, c, CSV_G_DIRTY, &c->dirty_slot[i], c->dirty_slot[i].nodeid, 0);
+			submit_found(m, c, i, 0);
 	}
 	for (n = csv_omap_first(&c->holds); n; n = csv_omap_next(n)) {
 		const struct csv_hold *h = csv_omap_entry(n, const struct csv_hold, node);
@@ -426,7 +437,8 @@ void csv_client_record(struct csv_machine *m, uint64_t client, const struct csv_
 		on_detach(m, c, msg);
 		break;
 	case CSV_MSG_DIRTY:
-		on_dirty(m, c, msg);
+	case CSV_MSG_OVER:
+		on_found(m, c, msg);
 		break;
 	case CSV_MSG_FENCE_DONE:
 	case CSV_MSG_REPLAY_DONE:

@@ -105,6 +105,7 @@ struct csv_local {
 	unsigned orders;       /* outstanding */
 	struct csv_order order[CSV_SLOTS_MAX];
 	uint64_t dirty; /* slots that it found dirty and that are not recovered yet */
+	uint64_t over;  /* of these: a life that is over on disk; else one that is not clean */
 	struct csv_msg_slot dirty_slot[CSV_SLOTS_MAX];
 	enum csv_lock_engine wants; /* as its HELLO says */
 	bool can_dlm;
@@ -263,6 +264,7 @@ bool csv_apply_seen(struct csv_machine *m, uint32_t sender, struct csv_space *sp
 bool csv_apply_detach(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_expire(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
+bool csv_apply_over(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r);
 

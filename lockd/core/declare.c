@@ -99,6 +99,8 @@ bool csv_apply_reattach(struct csv_machine *m, uint32_t sender, struct csv_space
 	}
 	unknown = s->life == CSV_LIFE_FREE;
 	take_over(sp, p, slot, &now);
+	if (!sp->verified)
+		csv_space_doubt(sp); /* who has looked at the slot table has not looked at it as alive */
 	if (unknown && sp->verified)
 		csv_slot_out(m, sp, slot, "declared by its node, but known to nobody");
 	return true;

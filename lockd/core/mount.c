@@ -10,7 +10,7 @@
  *	LOST, OUT -> DECLARING  REATTACH, if no fence was ordered yet
  *	DECLARING -> LIVE       DECLARED
  *	LOST      -> OUT        EXPIRE: the node is gone, or its csvlockd did not come back in time
- *	any       -> OUT        its csvfs is gone (GONE), or its own fence says that it is fenced
+ *	any       -> OUT        its csvfs is gone (GONE), or it finds itself fenced; OVER: that life is over on disk
  *	FREE      -> OUT, LOST  DIRTY: found on disk
  *	OUT       -> FREE       fenced and replayed (recover.c)
  *
@@ -309,6 +309,15 @@ static void found_dirty(struct csv_machine *m, struct csv_space *sp, uint32_t se
 	}
 }
 
+static void found_told(struct csv_machine *m, struct csv_local *c, uint64_t seq)
+{
+	if (!c || c->phase == CSV_LOCAL_FENCED)
+		return;
+	csv_views_flush(m);
+	if (seq)
+		csv_local_done(m, c, seq);
+}
+
 bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
 	struct csv_local *c = csv_local_at(m, sp, csv_place_bound(sp, sender));
@@ -320,10 +329,32 @@ bool csv_apply_dirty(struct csv_machine *m, uint32_t sender, struct csv_space *s
 	/* Said again (no seq) after the lines of state have met: it may have been recovered since. */
 	if (seq || found.incarnation > sp->slot[found.slot].dead)
 		found_dirty(m, sp, sender, &found);
-	if (c && c->phase != CSV_LOCAL_FENCED) {
-		csv_views_flush(m);
-		csv_local_done(m, c, seq);
+	found_told(m, c, seq);
+	return true;
+}
+
+/*
+ * Alive here, over on disk: a group that nobody remembers fenced it.  It will not write again, but until its next write
+ * it does not know, and what others do meanwhile it does not see.  True it stays for ever of that life, so a word that
+ * comes late does no harm.
+ */
+bool csv_apply_over(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
+{
+	struct csv_local *c = csv_local_at(m, sp, csv_place_bound(sp, sender));
+	struct csv_msg_slot found;
+	struct csv_slot *s;
+	uint64_t seq;
+
+	if (!get_slot(r, &found, &seq))
+		return false;
+	s = &sp->slot[found.slot];
+	if (s->life != CSV_LIFE_FREE && s->incarnation == found.incarnation && !CSV_BUG(L9_OVER_GOES_ON)) {
+		if (s->life == CSV_LIFE_OUT)
+			s->asked = true;
+		else
+			csv_slot_out(m, sp, found.slot, "it is over on disk");
 	}
+	found_told(m, c, seq);
 	return true;
 }
 
@@ -365,7 +396,8 @@ static bool can_look(const struct csv_slot *s)
 
 /*
  * Nobody who mounted has looked at the slot table since this state began: a live mount is asked to; if it cannot, the
- * next one.
+ * next one.  A look counts only if the volume was settled from its beginning to its end: an order of another line that
+ * was at work meanwhile would have fenced somebody behind it.
  */
 bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *sp, struct csv_rbuf *r)
 {
@@ -377,7 +409,7 @@ bool csv_apply_verify(struct csv_machine *m, uint32_t sender, struct csv_space *
 		return false;
 	while (i <= CSV_SLOTS_MAX && !can_look(&sp->slot[(sp->verify_last + i) % CSV_SLOTS_MAX]))
 		i++;
-	if (sp->verified || sp->verifier != CSV_NO_SLOT || i > CSV_SLOTS_MAX)
+	if (sp->verified || sp->verifier != CSV_NO_SLOT || !csv_space_settled(sp) || i > CSV_SLOTS_MAX)
 		return true;
 	n = (sp->verify_last + i) % CSV_SLOTS_MAX;
 	sp->verifier = sp->verify_last = n;
@@ -409,5 +441,7 @@ bool csv_apply_verified(struct csv_machine *m, uint32_t sender, struct csv_space
 	sp->verify_err = (enum csv_err)err;
 	sp->verified = !err;
 	m->view_dirty = true;
+	if (err == CSV_FENCED)
+		csv_slot_out(m, sp, slot, "it found itself fenced");
 	return true;
 }

@@ -21,8 +21,9 @@
  * differs has to be built anew for that.  CSV_GROUP_VERSION_MIN follows when nobody runs the old one any more.
  */
 #define CSV_GROUP_MAGIC 0x4d565343u /* "CSVM" */
-#define CSV_GROUP_VERSION_MIN 4u /* version 3 had no BRL that waits, version 2 one lock engine and no EXPEL */
-#define CSV_GROUP_VERSION 4u
+/* Version 4 had no OVER, version 3 no BRL that waits, version 2 one lock engine and no EXPEL. */
+#define CSV_GROUP_VERSION_MIN 5u
+#define CSV_GROUP_VERSION 5u
 #define CSV_GROUP_HEADER 30u
 #define CSV_GROUP_VERSION_OFF 4u
 #define CSV_GROUP_VID_OFF 6u
@@ -51,6 +52,7 @@
 	X(23, EXPEL, "a node's slots go out, wherever it is")                                                         \
 	X(24, ASK, "dlm: does any member's csvfs hold a lock in use?")                                                 \
 	X(25, TELL, "mine does, or does not")                                                                          \
+	X(26, OVER, "a life of a slot is over on disk")                                                                \
 	X(30, LOCK, "want")                                                                                            \
 	X(31, UNLOCK, "give way")                                                                                      \
 	X(40, FENCED, "result of a FENCE order")                                                                       \

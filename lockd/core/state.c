@@ -284,13 +284,18 @@ bool csv_space_deserted(const struct csv_space *sp)
 	return !csv_space_any(sp, CSV_LIFE_BIT(LIVE) | CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(ATTACHING));
 }
 
+bool csv_space_settled(const struct csv_space *sp)
+{
+	return !csv_space_any(sp, CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(LOST) | CSV_LIFE_BIT(OUT));
+}
+
 bool csv_space_frozen(const struct csv_space *sp)
 {
 	if (!sp->verified)
 		return true;
 	if (CSV_BUG(L1_GRANT_BEFORE_REPLAY))
 		return false;
-	return csv_space_any(sp, CSV_LIFE_BIT(DECLARING) | CSV_LIFE_BIT(LOST) | CSV_LIFE_BIT(OUT));
+	return !csv_space_settled(sp);
 }
 
 void csv_space_doubt(struct csv_space *sp)

@@ -200,6 +200,11 @@ bool csv_space_any(const struct csv_space *sp, unsigned lives);
 bool csv_space_has_node(const struct csv_space *sp, uint32_t nodeid);
 /* No mount is left, nor about to be one: only a mounter can recover what is out. */
 bool csv_space_deserted(const struct csv_space *sp);
+/*
+ * Everybody of whom the state knows has said what he has, and no order of recovery is at work, neither of this group nor
+ * of another line's: who has a slot here that is LIVE has answered those that he had (declare.c).
+ */
+bool csv_space_settled(const struct csv_space *sp);
 /* L1: no new grant is given. */
 bool csv_space_frozen(const struct csv_space *sp);
 /* Others may have been quorate meanwhile and have died: only the disk knows. Frozen until somebody has looked. */

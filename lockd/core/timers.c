@@ -84,8 +84,7 @@ void csv_timers_arm(struct csv_machine *m, struct csv_space *sp)
 	}
 	if (csv_recover_failed(sp) && !csv_recover_busy(sp))
 		arm(m, sp, CSV_TIMER_RETRY, 0, sp->round, retry_ms(sp));
-	/* Not before orders are answered: their slots may be older lives than what lies on disk (mount.c). */
-	if (!sp->verified && sp->verifier == CSV_NO_SLOT && !csv_recover_busy(sp) && somebody_to_look(sp))
+	if (!sp->verified && sp->verifier == CSV_NO_SLOT && csv_space_settled(sp) && somebody_to_look(sp))
 		arm(m, sp, CSV_TIMER_VERIFY, 0, 0, sp->verify_err ? RETRY_MS : VERIFY_MS);
 }
 

@@ -275,11 +275,21 @@ static void set_members(struct csv_machine *m, const bool *in_line)
 	s->nmembers = n;
 }
 
+/* Somebody who is in no line of ours may have been quorate as well: of two nodes each is, alone. */
+static bool both_quorate(const struct csv_machine *m, const bool *in_line)
+{
+	bool others = false;
+
+	for (unsigned i = 0; i < m->nconf; i++)
+		others |= !in_line[i];
+	return others && m->cfg.two_node && m->cfg.nnodes == 2;
+}
+
 /* The step of the replicated state from one view to the next: the same on all who have the state. */
 static void enter_view(struct csv_machine *m, const bool *in_line)
 {
 	struct csv_state *s = &m->state;
-	bool unsure = m->quorate && !s->cont;
+	bool unsure = m->quorate && (!s->cont || both_quorate(m, in_line));
 	struct csv_space *sp;
 
 	set_members(m, in_line);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What must hold, whatever happens. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/sim.h"
 
@@ -50,6 +51,37 @@ static void check_dead(struct sim *s, unsigned n, uint32_t inode, enum csv_mode 
 	}
 }
 
+/* What counts is the moment when the first member formed it: who is late may find what was done in it since. */
+void sim_check_view(struct sim *s, unsigned n)
+{
+	for (unsigned i = 0; i < s->nnodes; i++) {
+		if (i != n && s->node[i].vid == s->node[n].vid) {
+			memcpy(s->node[n].over, s->node[i].over, sizeof(s->node[n].over));
+			return;
+		}
+	}
+	for (uint32_t k = 0; k < s->nslots; k++)
+		s->node[n].over[k] = sim_slot_over(s, k);
+}
+
+/* L9: no mount whose life was over on the LUN before the members met counts as alive when something is granted. */
+static void check_zombies(struct sim *s, unsigned n)
+{
+	const struct csv_machine *m = s->node[n].m;
+	const struct csv_space *sp;
+
+	csv_for_each_space(sp, &m->state)
+	{
+		for (uint32_t k = 0; k < s->nslots; k++) {
+			if (sp->slot[k].life == CSV_LIFE_LIVE && sp->slot[k].incarnation <= s->node[n].over[k])
+				sim_fail(s,
+					 "node %u is granted a lock, and slot %u.%u, which was over on the LUN, counts "
+					 "as alive",
+					 n + 1, k, sp->slot[k].incarnation);
+		}
+	}
+}
+
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
 {
 	const struct sim_home *h = &s->disk.home[inode];
@@ -58,6 +90,7 @@ void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mo
 		  (unsigned long long)h->version, (unsigned long long)s->disk.acked[inode]);
 	if (!in_use(s, &s->node[n].fs))
 		return; /* it is fenced and only does not know yet */
+	check_zombies(s, n);
 	for (unsigned i = 0; i < s->nnodes; i++) {
 		const struct sim_fs *o = &s->node[i].fs;
 

@@ -11,23 +11,25 @@
 /* ---- lives of slots by operations ---- */
 
 static const char *const lives[] = { "FREE", "ATTACHING", "DECLARING", "LIVE", "LOST", "OUT" };
-static const char *const ops[] = { "ATTACH",	      "SEEN",	  "DETACH",   "GONE",	"DIRTY",    "REATTACH",
-				   "DECLARE",	      "DECL_BRL", "DECLARED", "EXPIRE", "VERIFIED", "FENCED",
-				   "REPLAYED",	      "LOCK",	  "UNLOCK",   "BRL",	"BRL_DROP", "BRL_CANC",
-				   "its node leaves", "new view" };
-static const enum csv_group_kind op_kinds[] = { CSV_G_ATTACH,	CSV_G_SEEN,	 CSV_G_DETACH,	 CSV_G_GONE,
-						CSV_G_DIRTY,	CSV_G_REATTACH,	 CSV_G_DECLARE,	 CSV_G_DECLARE_BRL,
-						CSV_G_DECLARED, CSV_G_EXPIRE,	 CSV_G_VERIFIED, CSV_G_FENCED,
-						CSV_G_REPLAYED, CSV_G_LOCK,	 CSV_G_UNLOCK,	 CSV_G_BRL,
-						CSV_G_BRL_DROP, CSV_G_BRL_CANCEL };
+static const char *const ops[] = { "ATTACH",  "SEEN",	  "DETACH",   "GONE",	  "DIRTY",
+				   "OVER",    "REATTACH", "DECLARE",  "DECL_BRL", "DECLARED",
+				   "EXPIRE",  "VERIFIED", "FENCED",   "REPLAYED", "LOCK",
+				   "UNLOCK",  "BRL",	  "BRL_DROP", "BRL_CANC", "its node leaves",
+				   "new view" };
+static const enum csv_group_kind op_kinds[] = { CSV_G_ATTACH,	   CSV_G_SEEN,	   CSV_G_DETACH,    CSV_G_GONE,
+						CSV_G_DIRTY,	   CSV_G_OVER,	   CSV_G_REATTACH,  CSV_G_DECLARE,
+						CSV_G_DECLARE_BRL, CSV_G_DECLARED, CSV_G_EXPIRE,    CSV_G_VERIFIED,
+						CSV_G_FENCED,	   CSV_G_REPLAYED, CSV_G_LOCK,	    CSV_G_UNLOCK,
+						CSV_G_BRL,	   CSV_G_BRL_DROP, CSV_G_BRL_CANCEL };
 #define OP_KINDS (sizeof(op_kinds) / sizeof(op_kinds[0]))
 enum {
 	OP_GONE = 3,
-	OP_REATTACH = 5,
+	OP_OVER = 5,
+	OP_REATTACH,
 	OP_DECLARE,
 	OP_DECLARE_BRL,
 	OP_DECLARED,
-	OP_LOCK = 13,
+	OP_LOCK = 14,
 	OP_UNLOCK,
 	OP_BRL,
 	OP_BRL_DROP,
@@ -106,6 +108,7 @@ static uint32_t slot_of(const struct csv_space *sp, uint32_t sender, enum csv_gr
 	case CSV_G_SEEN:
 	case CSV_G_DETACH:
 	case CSV_G_DIRTY:
+	case CSV_G_OVER:
 	case CSV_G_EXPIRE:
 	case CSV_G_VERIFIED:
 	case CSV_G_FENCED:

@@ -6,7 +6,7 @@
 #include "tests/sim/cover.h"
 #include "tests/sim/sim.h"
 
-#define SIM_COVER_OPS 20u
+#define SIM_COVER_OPS 21u
 #define SIM_COVER_ANSWERS 8u
 #define SIM_COVER_PHASES 6u
 #define SIM_COVER_MESSAGES 12u

@@ -36,6 +36,17 @@ void sim_key_del(struct sim *s, uint64_t key)
 	s->disk.nkeys = n;
 }
 
+uint32_t sim_slot_over(const struct sim *s, uint32_t slot)
+{
+	const struct sim_dslot *d = &s->disk.slot[slot];
+
+	/* LIVE it comes back, if it has lost its key; whom somebody has only marked writes on; who leaves has nothing.
+	 */
+	if (d->state == SIM_LIVE || (d->state == SIM_CLEAN && d->left) || sim_key_registered(s, d->key))
+		return d->incarnation ? d->incarnation - 1 : 0;
+	return d->incarnation;
+}
+
 static void write_journal(struct sim *s, const struct sim_command *c)
 {
 	struct sim_dslot *d = &s->disk.slot[c->slot];
@@ -55,6 +66,7 @@ static void write_slot(struct sim *s, const struct sim_command *c)
 	if (c->only_incarnation && d->incarnation != c->only_incarnation)
 		return; /* that life is long over */
 	d->state = c->state;
+	d->left = c->key == d->key;
 	if (c->state == SIM_CLEAN) {
 		d->n = 0; /* its head says so before the slot block does */
 		s->disk.ghost[c->slot].incarnation = 0;

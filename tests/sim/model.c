@@ -268,6 +268,7 @@ static void take_over(struct sim *s, uint64_t n, uint64_t b, void *data)
 	}
 	sim_trace(s, "n%u recovers slot %u.%u itself", (unsigned)n + 1, fs->slot, d->incarnation);
 	d->state = SIM_CLEAN;
+	d->left = false;
 	s->disk.ghost[fs->slot].incarnation = 0;
 	fs->incarnation = d->incarnation + 1;
 	write_slot(s, (unsigned)n);
@@ -295,36 +296,54 @@ static void write_slot(struct sim *s, unsigned n)
 	sim_submit(s, &c);
 }
 
-/* DIRTY for each slot that is not clean and nobody's; also when csvlockd asks. */
-static unsigned report_dirty(struct sim *s, unsigned n)
+/*
+ * DIRTY for each slot that is not clean and nobody's, OVER for each that is alive and over on disk; also when csvlockd
+ * asks. false: our own is over.
+ */
+static bool report_slots(struct sim *s, unsigned n, unsigned *found)
 {
 	struct sim_fs *fs = &s->node[n].fs;
-	unsigned found = 0;
 
+	*found = 0;
+	if (fs->incarnation <= sim_slot_over(s, fs->slot))
+		return false;
 	for (uint32_t i = 0; i < s->nslots; i++) {
 		const struct sim_dslot *d = &s->disk.slot[i];
+		bool lives = fs->view.live >> i & 1;
 		struct csv_msg msg = { .type = CSV_MSG_DIRTY };
 
-		if (i == fs->slot || d->state == SIM_CLEAN ||
-		    ((fs->view.live >> i & 1) && fs->view.incarnation[i] == d->incarnation))
-			continue;
-		msg.slot.slot = i;
 		msg.slot.incarnation = d->incarnation;
+		if (i == fs->slot)
+			continue;
+		if (lives && fs->view.incarnation[i] <= sim_slot_over(s, i)) {
+			msg.type = CSV_MSG_OVER;
+			msg.slot.incarnation = fs->view.incarnation[i];
+		} else if (d->state == SIM_CLEAN || (lives && fs->view.incarnation[i] == d->incarnation)) {
+			continue;
+		}
+		msg.slot.slot = i;
 		msg.slot.pr_key = d->key;
 		msg.slot.nodeid = d->node;
 		strcpy(msg.slot.node, "dirty");
 		sim_fs_tell(s, n, &msg);
-		found++;
+		(*found)++;
 	}
-	return found;
+	return true;
 }
 
 /* All that was not clean is recovered or alive: the mount is through. */
 static void mount_if_recovered(struct sim *s, unsigned n)
 {
 	struct sim_fs *fs = &s->node[n].fs;
+	unsigned found;
 
-	if (fs->view.out || report_dirty(s, n))
+	if (fs->view.out)
+		return;
+	if (!report_slots(s, n, &found)) {
+		sim_fs_die(s, n, "finds its slot over while it mounts");
+		return;
+	}
+	if (found)
 		return;
 	tell_unlock(s, n, CSV_RES_MOUNT, 0, &fs->mount, CSV_NL);
 	set_state(s, n, FS_RUN);
@@ -649,6 +668,7 @@ static void on_grant(struct sim *s, unsigned n, const struct csv_msg *msg)
 static void on_attached(struct sim *s, unsigned n, const struct csv_msg *msg)
 {
 	struct sim_fs *fs = &s->node[n].fs;
+	unsigned found;
 
 	fs->view = msg->view;
 	if (fs->state == FS_WAIT_REATTACH) {
@@ -659,7 +679,22 @@ static void on_attached(struct sim *s, unsigned n, const struct csv_msg *msg)
 	if (fs->state != FS_WAIT_ATTACH)
 		return;
 	set_state(s, n, FS_WAIT_RECOVERY);
-	report_dirty(s, n);
+	if (!report_slots(s, n, &found))
+		sim_fs_die(s, n, "finds its slot over while it mounts");
+}
+
+static void on_verify(struct sim *s, unsigned n, uint64_t seq)
+{
+	struct csv_msg reply = { .type = CSV_MSG_DONE, .seq = seq };
+	unsigned found;
+
+	if (!s->calm && sim_chance(s, 20))
+		reply.err = CSV_IO; /* it could not look */
+	else if (!report_slots(s, n, &found))
+		reply.err = CSV_FENCED;
+	sim_fs_tell(s, n, &reply);
+	if (reply.err == CSV_FENCED)
+		sim_fs_die(s, n, "finds its slot over");
 }
 
 static void on_brl(struct sim *s, unsigned n, const struct csv_msg *msg)
@@ -698,7 +733,6 @@ static void on_error(struct sim *s, unsigned n, const struct csv_msg *msg)
 void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_msg *msg)
 {
 	struct sim_fs *fs = &s->node[n].fs;
-	struct csv_msg reply = { .type = CSV_MSG_DONE };
 	struct sim_lock *l;
 
 	if (!conn || fs->conn != conn)
@@ -733,12 +767,7 @@ void sim_fs_record(struct sim *s, unsigned n, uint64_t conn, const struct csv_ms
 		fs->view = msg->view;
 		break;
 	case CSV_MSG_DIRTY:
-		if (!s->calm && sim_chance(s, 20))
-			reply.err = CSV_IO; /* it could not look */
-		else
-			report_dirty(s, n);
-		reply.seq = msg->seq;
-		sim_fs_tell(s, n, &reply);
+		on_verify(s, n, msg->seq);
 		break;
 	case CSV_MSG_DONE:
 		if (fs->state == FS_WAIT_DETACH)

@@ -80,6 +80,7 @@ struct sim_record {
 };
 struct sim_dslot {
 	enum { SIM_CLEAN, SIM_LIVE, SIM_FENCED } state;
+	bool left; /* CLEAN: by its own mount, not by who recovered it */
 	uint32_t incarnation, node;
 	uint64_t key;
 	struct sim_record *journal;
@@ -196,6 +197,7 @@ struct sim_node {
 	size_t nlate, caplate;
 	struct sim_fs fs;
 	uint64_t vid;		    /* of the last view that it was in */
+	uint32_t over[SIM_SLOTS];   /* lives of each slot that were over on the LUN when it formed: up to this one */
 	uint64_t mounted;	    /* the last time its csvfs was seen at work */
 	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
@@ -317,6 +319,7 @@ void sim_cpg_free(struct sim *s);
 
 /* ---- disk.c ---- */
 bool sim_key_registered(const struct sim *s, uint64_t key);
+uint32_t sim_slot_over(const struct sim *s, uint32_t slot); /* the last of its lives that cannot write any more */
 void sim_key_add(struct sim *s, uint64_t key);
 void sim_key_del(struct sim *s, uint64_t key);
 enum sim_write { SIM_W_JOURNAL, SIM_W_HOME, SIM_W_SLOT };
@@ -356,6 +359,7 @@ bool sim_fs_busy(const struct sim_fs *fs);
 /* ---- check.c ---- */
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode);
 void sim_check_range(struct sim *s, unsigned n);
+void sim_check_view(struct sim *s, unsigned n);   /* it has just formed one */
 void sim_check_ends(struct sim *s, unsigned n);   /* its csvfs is about to be no more */
 void sim_check_bounds(struct sim *s, unsigned n); /* once the faults have ended nobody waits for long */
 void sim_check_point(struct sim *s, unsigned n);

@@ -24,8 +24,9 @@ static uint32_t some_slot(struct sim *s, const struct csv_space *sp)
 
 static struct csv_wbuf late_op(struct sim *s, struct csv_machine *m, const struct csv_space *sp)
 {
-	static const enum csv_group_kind kinds[] = { CSV_G_ATTACH,   CSV_G_SEEN,   CSV_G_DETACH,   CSV_G_EXPIRE,
-						     CSV_G_VERIFIED, CSV_G_FENCED, CSV_G_REPLAYED, CSV_G_RETRY };
+	static const enum csv_group_kind kinds[] = { CSV_G_ATTACH,   CSV_G_SEEN,     CSV_G_DETACH,
+						     CSV_G_EXPIRE,   CSV_G_VERIFIED, CSV_G_FENCED,
+						     CSV_G_REPLAYED, CSV_G_RETRY,    CSV_G_OVER };
 	enum csv_group_kind kind = kinds[sim_rand(s, sizeof(kinds) / sizeof(kinds[0]))];
 	uint32_t slot = some_slot(s, sp), life = sp->slot[slot].incarnation;
 	struct csv_wbuf w;
@@ -37,8 +38,8 @@ static struct csv_wbuf late_op(struct sim *s, struct csv_machine *m, const struc
 		return w;
 	}
 	csv_put32(&w, slot);
-	if (kind == CSV_G_ATTACH) {
-		csv_put32(&w, 0);
+	if (kind == CSV_G_ATTACH || kind == CSV_G_OVER) {
+		csv_put32(&w, kind == CSV_G_ATTACH ? 0 : life - 1);
 		csv_put64(&w, 0);
 		csv_put32(&w, m->cfg.nodeid);
 		csv_put_str(&w, "late");

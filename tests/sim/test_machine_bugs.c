@@ -26,6 +26,7 @@
 	X(DENY_LOST)                                                                                                   \
 	X(L3_BACK_AFTER_FENCE)                                                                                         \
 	X(L9_STALE_LINE_WINS)                                                                                          \
+	X(L9_OVER_GOES_ON)                                                                                             \
 	X(L9_NO_DOUBT)                                                                                                 \
 	X(LATE_OPS_LOST)                                                                                               \
 	X(REPLAY_WITHOUT_FENCE)                                                                                        \

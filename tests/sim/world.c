@@ -173,6 +173,7 @@ static void note_view(struct sim *s, unsigned n)
 	if (m->phase != CSV_PHASE_FORMED || m->state.vid == s->node[n].vid)
 		return;
 	s->node[n].vid = m->state.vid;
+	sim_check_view(s, n);
 	s->joins++;
 	for (unsigned i = 0; i < s->nnodes; i++)
 		news &= i == n || s->node[i].vid != m->state.vid;

@@ -158,9 +158,10 @@ static struct {
 	enum csv_err attach_err;
 	bool silent_attach; /* it dies of the ATTACH */
 	struct csv_msg_slot attached;
-	uint64_t dirty, dirty_before_attach; /* slots told */
-	bool key_before_lock;		     /* when slot.N was asked for */
-	uint64_t live_later;		     /* slots that declare themselves a moment after the mounter has come */
+	uint64_t dirty, dirty_before_attach, over; /* slots told */
+	bool key_before_lock;			   /* when slot.N was asked for */
+	uint64_t live_later; /* slots that declare themselves a moment after the mounter has come */
+	bool fences_late;    /* who is out when the mounter comes fences slot 0 before he is back */
 } lockd;
 
 static void answer(int fd, const struct csv_msg *msg)
@@ -204,6 +205,18 @@ static void on_dirty(int fd, struct csv_msg *msg)
 	answer(fd, msg);
 }
 
+static void on_over(int fd, struct csv_msg *msg)
+{
+	uint32_t n = msg->slot.slot;
+
+	lockd.over |= 1ull << n;
+	lockd.view.live &= ~(1ull << n);
+	write_slot(n, CSV_SLOT_CLEAN, msg->slot.incarnation, msg->slot.node);
+	*msg = (struct csv_msg){ .type = CSV_MSG_DONE, .seq = msg->seq };
+	send_view(fd);
+	answer(fd, msg);
+}
+
 /* False: the connection ends. */
 static bool on_attach(int fd, struct csv_msg *msg)
 {
@@ -220,6 +233,12 @@ static bool on_attach(int fd, struct csv_msg *msg)
 		reply.view = lockd.view;
 	}
 	answer(fd, &reply);
+	if (lockd.fences_late) {
+		usleep(100000);
+		write_slot(0, CSV_SLOT_FENCED, 5, "n2");
+		lockd.view.out = 0;
+		send_view(fd);
+	}
 	return true;
 }
 
@@ -239,6 +258,9 @@ static bool on_record(int fd, struct csv_msg *msg)
 		return true;
 	case CSV_MSG_DIRTY:
 		on_dirty(fd, msg);
+		return true;
+	case CSV_MSG_OVER:
+		on_over(fd, msg);
 		return true;
 	case CSV_MSG_ATTACH:
 		return on_attach(fd, msg);
@@ -490,10 +512,17 @@ static void test_deserted_marks_twice(void **state)
 	assert_int_equal(lockd.dirty, 1 | 4 | 8);
 }
 
+/* As csvlockd knows them, if it knows of them. */
+static void fill_alive(void)
+{
+	fill_slots();
+	write_slot(2, CSV_SLOT_LIVE, 7, "n3");
+}
+
 /* Who has lost his csvlockd only comes back, and the mounter does not touch him. */
 static void test_not_deserted(void **state)
 {
-	fill_slots();
+	fill_alive();
 	fake->keys[fake->nkeys++] = csv_slot_pr_key(0, 5);
 	lockd.live_later = 15;
 	assert_int_equal(join(), CSV_BUSY);
@@ -505,7 +534,7 @@ static void test_not_deserted(void **state)
 /* Somebody lives, but knows nothing of the slot of a mounter that died before its ATTACH. */
 static void test_burnt_slot(void **state)
 {
-	fill_slots();
+	fill_alive();
 	lockd.view.live = 1 | 4 | 8;
 	assert_int_equal(join(), CSV_OK);
 	assert_ours(1, 7);
@@ -514,10 +543,35 @@ static void test_burnt_slot(void **state)
 
 static void test_all_in_use(void **state)
 {
-	fill_slots();
+	fill_alive();
 	lockd.view.live = 15;
 	assert_int_equal(join(), CSV_BUSY);
 	assert_int_equal(fake->own, 0);
+}
+
+/* L9: a node that was fenced, which nobody remembers, and which knows nothing of it, is put out. */
+static void test_one_was_fenced(void **state)
+{
+	fill_slots();
+	lockd.view.live = 15;
+	assert_int_equal(join(), CSV_OK);
+	assert_ours(2, 8);
+	assert_int_equal(lockd.over, 4);
+}
+
+/* A look that finds nothing counts only if nobody was out when it began. */
+static void test_looks_when_all_are_back(void **state)
+{
+	fill_alive();
+	write_slot(1, CSV_SLOT_CLEAN, 6, "n1");
+	write_slot(3, CSV_SLOT_CLEAN, 8, "n4");
+	lockd.view.live = 1 | 4;
+	lockd.view.out = 8;
+	lockd.fences_late = true;
+	assert_int_equal(join(), CSV_OK);
+	assert_ours(1, 7);
+	assert_int_equal(lockd.dirty, 0);
+	assert_int_equal(lockd.over, 1);
 }
 
 #define WITH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -536,6 +590,8 @@ int main(void)
 		WITH(test_not_deserted),
 		WITH(test_burnt_slot),
 		WITH(test_all_in_use),
+		WITH(test_one_was_fenced),
+		WITH(test_looks_when_all_are_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
