@@ -5,6 +5,7 @@ import json
 import select
 
 from agents import Agent, errno_of
+from daemons import kill_program
 from harness import csvfs
 
 RECORDS = 200  # fewer on slow nodes
@@ -145,7 +146,7 @@ def test_locks_without_csvlockd(cluster, trio, place):
     with Agent(node) as doomed, Agent(node) as tester:
         doomed.open("f", f"{place}/f", "O_RDWR")
         tester.open("f", f"{place}/f", "O_RDWR")
-        node.kill_program("csvlockd")
+        kill_program(node, "csvlockd")
         begin_and_wait(doomed, "posix_lock", "f", "w", 20, 10)
         begin_and_wait(tester, "posix_test", "f", "w", 40, 10)
         doomed.child.kill()

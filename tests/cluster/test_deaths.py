@@ -7,44 +7,13 @@ import struct
 
 from agents import Agent, Recorder, errno_of
 from commands import adm, slot, volume
+from daemons import kill_program
 from harness import csvfs
 from harness.instance import MOUNT_POINT
-from harness.wait import wait_until
 from records import RECORDS
+from takeover import TAKE_OVER_S, nothing_lost, rejoined
 
 ALL = ["n1", "n2", "n3"]
-TAKE_OVER_S = 25  # notice, fence, replay; many times what it takes on a quiet machine
-
-
-def nothing_lost(node, place, load):
-    """Another node finds all that was acknowledged, and takes the image over."""
-    last = [recorder.acked() for recorder in load]
-    with Agent(node, seconds=TAKE_OVER_S) as survivor:
-        assert survivor.lost("files", f"{place}/files", last[1]) == []
-        assert survivor.lost("image", f"{place}/disk.img", last[0]) == []
-    take_over(node, place, last[0] + 1)
-
-
-def take_over(node, place, first):
-    """The image can be written on this node as soon as its former holder has been recovered."""
-    with Agent(node, seconds=TAKE_OVER_S) as agent:
-        wait_until(f"{node.name} to get the image",
-                   lambda: errno_of(agent.open, "disk", f"{place}/disk.img", "O_RDWR") == 0,
-                   TAKE_OVER_S * node.slowness)
-    with Recorder(node, "image", f"{place}/disk.img", first) as recorder:
-        recorder.wait_more(RECORDS)
-        last = recorder.acked()
-    with Agent(node) as agent:
-        assert agent.lost("image", f"{place}/disk.img", last) == []
-
-
-def rejoined(cluster, name, before):
-    """The node is back under a new incarnation; its volume works."""
-    node = cluster.node(name)
-    csvfs.wait_online(node)
-    now = volume(node)
-    assert (now["slot"], now["incarnation"]) != (before["slot"], before["incarnation"])
-    node.run(["ls", MOUNT_POINT])
 
 
 def test_node_killed_under_load(cluster, place, load):
@@ -70,7 +39,7 @@ def test_csvfs_killed(cluster, place, load):
     """Its mount is dead, its node is not: another node recovers the slot; the mount comes back (test_remount.py)."""
     node = cluster.node("n1")
     before = volume(node)
-    node.kill_program("csvfs")
+    kill_program(node, "csvfs")
     nothing_lost(cluster.node("n2"), place, load)
     cluster.wait_until("n1 to mount again", lambda: volume(node).get("state") == "online", 60)
     rejoined(cluster, "n1", before)
@@ -80,7 +49,7 @@ def test_csvlockd_killed_and_back_in_time(cluster, place, load):
     """The slot re-attaches, under the same incarnation, and its writers never notice."""
     node = cluster.node("n1")
     before = volume(node)
-    node.kill_program("csvlockd")
+    kill_program(node, "csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     csvfs.wait_online(node)
@@ -98,7 +67,7 @@ def test_csvlockd_killed_for_good(cluster, place, load):
     """After the re-attach time the others fence it and go on; it says so, and rejoins."""
     node = cluster.node("n1")
     before = volume(node)
-    node.kill_program("csvlockd")
+    kill_program(node, "csvlockd")
     nothing_lost(cluster.node("n2"), place, load)
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
@@ -113,7 +82,7 @@ def test_csvlockd_killed_for_good(cluster, place, load):
 def test_corosync_killed(cluster, place, load):
     node = cluster.node("n1")
     before = volume(node)
-    node.kill_program("corosync")
+    kill_program(node, "corosync")
     nothing_lost(cluster.node("n2"), place, load)
     cluster.power_on([node])
     cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 30)
@@ -155,7 +124,7 @@ def test_journal_damaged(cluster, place):
             cluster.wait_until(f"{node.name} to say why it waits",
                                lambda node=node: why in (volume(node)["reason"] or ""), TAKE_OVER_S)
         assert volume(survivor)["state"] == "recovering"
-        other.kill_program("csvfs")
+        kill_program(other, "csvfs")
         cluster.wait_until(f"the recovery of {other.name}", lambda: slot(survivor, second["slot"])["state"] == "clean",
                            TAKE_OVER_S)
         assert slot(survivor, before["slot"])["state"] == "fenced"
@@ -204,7 +173,7 @@ def test_who_has_fenced_is_fenced(cluster):
     first = next(name for name in ("n2", "n3") if volume(cluster.node(name)).get("recovery"))
     other = "n3" if first == "n2" else "n2"
     recoverer = volume(cluster.node(first))
-    cluster.node(first).kill_program("csvfs")
+    kill_program(cluster.node(first), "csvfs")
     cluster.wait_until("the recoverer's life to be over",
                        lambda: slot(cluster.node(other), recoverer["slot"])["incarnation"] != recoverer["incarnation"]
                        or slot(cluster.node(other), recoverer["slot"])["state"] == "clean", TAKE_OVER_S)

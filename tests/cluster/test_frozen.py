@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A node stands still with writes on their way; another takes its place; then it wakes up."""
 import errno
+import signal
+from pathlib import Path
 
 import pytest
 
 from agents import Agent, errno_of
 from commands import slot, volume
-from harness import csvfs
+from daemons import pid_of, stop_pids
+from harness import csvfs, procs
 from harness.instance import MOUNT_POINT
 from late import WRITERS, keys, make, on_lun, texts
 from records import SIZE
@@ -51,6 +54,30 @@ def unsent(node):
     """Bytes that the node's kernel has not got rid of towards the target."""
     words = ["ss", "-Htn", "state", "established", "dst", "10.77.1.200"]
     return sum(int(line.split()[1]) for line in node.run(words).stdout.splitlines())
+
+
+@pytest.fixture
+def silent(cluster):
+    """n1's csvfs stands still; it goes on in any case, since processes that wait for it cannot end."""
+    node = cluster.node("n1")
+    pid = pid_of(node, "csvfs")
+    stop_pids(node, [pid])
+    yield pid
+    cluster.thaw("n1")
+
+
+def test_frozen_while_it_waits_for_csvfs(cluster, owner, silent):
+    """A process that waits in the kernel for a csvfs that stands still does not stop until it has its answer."""
+    node, pid = cluster.node("n1"), owner.child.pid
+    owner.begin("pwrite", "disk", "waits", 0)
+    waits_in = Path(f"/proc/{pid}/wchan")
+    cluster.wait_until("the write to wait", lambda: waits_in.read_text(encoding="ascii") == "request_wait_answer", 10)
+    cluster.freeze("n1")
+    assert node.state_of(pid) == "D"
+    node.signal([silent], signal.SIGCONT)
+    cluster.wait_until("the one that was answered to stop", lambda: node.state_of(pid) in procs.STOPPED, 10)
+    cluster.thaw("n1")
+    assert owner.finish() == len("waits")
 
 
 def test_frozen_under_load(cluster, place, owner):

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from agents import errno_of
+from daemons import kill_program
 from harness.csvfs import volume_state
 from harness.instance import BIN
 
@@ -234,7 +235,7 @@ def test_daemon_is_restarted(cluster, trio, disks):
     open_all(source, disks)
     ident = prepare(cluster, disks)
     node = cluster.node("n1")
-    node.kill_program("csvlockd")
+    kill_program(node, "csvlockd")
     cluster.start("n1")
     cluster.wait_until("the record to be back",
                        lambda: node.run([BIN / "csvadm", "handoff", "status", ident], check=False).returncode == 0, 20)

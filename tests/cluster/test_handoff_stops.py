@@ -14,7 +14,8 @@ import uuid
 import pytest
 
 from agents import Agent, errno_of
-from harness import procs
+from daemons import pid_of
+from harness import csvfs, procs
 from harness.errors import HarnessError, WaitTimeout
 from harness.instance import BIN, MOUNT_POINT, ROOT
 from harness.wait import wait_until
@@ -97,7 +98,7 @@ class Story:
     def __init__(self, stage):
         self.stage, self.cluster, self.agents = stage, stage.cluster, stage.agents
         self.disks = [f"{stage.folder}/{uuid.uuid4().hex[:8]}.raw" for _ in range(2)]
-        self.fs = {name: self.cluster.node(name).program("csvfs") for name in NODES}
+        self.fs = {name: pid_of(self.cluster.node(name), "csvfs") for name in NODES}
         self.opened = []
         self.calls = []
         self.open("n1", "O_RDWR|O_CREAT")
@@ -205,7 +206,7 @@ class Story:
 
     def renew(self, victim):
         self.stage.remount(victim)
-        self.fs[victim] = self.cluster.node(victim).program("csvfs")
+        self.fs[victim] = pid_of(self.cluster.node(victim), "csvfs")
         self.opened = [o for o in self.opened if o[0] != victim]
 
     def end(self):

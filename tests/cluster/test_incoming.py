@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents import Agent
+from daemons import kill_program
 from harness.instance import BIN
 from harness.wait import wait_until
 
@@ -63,7 +64,7 @@ class Stage:
         self.n1.run([BIN / "csvadm", "handoff", "abort", ident])
 
     def kill_lockd(self):
-        self.n2.kill_program("csvlockd")
+        kill_program(self.n2, "csvlockd")
 
     def vms(self):
         return numbers(self.folder / "vms")

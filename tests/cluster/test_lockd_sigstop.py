@@ -8,12 +8,12 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from agents import Agent, errno_of
 from commands import slot, volume
+from daemons import kill_pids, lockd_pids, stop_pids
 from harness import csvfs, procs
 from harness.instance import BIN, MOUNT_POINT
 from harness.wait import wait_until
@@ -22,25 +22,6 @@ from records import RECORDS
 EVICT_S = 12      # CSV_EVICT_MS
 GO_ON_S = EVICT_S + 18  # and a view, fence and replay; many times what these take on a quiet machine
 SHORT_S = 3       # a grant between nodes that are well, many times over
-
-
-def processes(node):
-    """csvlockd's two: the supervisor, and its child that does the work."""
-    parent = node.pid_of("csvlockd")
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
-    return parent, int(children[0])
-
-
-def send_all(pids, sig):
-    for pid in pids:
-        os.kill(pid, sig)
-
-
-def stop(pids):
-    """SIGSTOP; returns when all of them stand still."""
-    send_all(pids, signal.SIGSTOP)
-    for pid in pids:
-        wait_until(f"{pid} to stand still", lambda p=pid: procs.state_of(p) in procs.STOPPED, 10, every=0.01)
 
 
 def in_group(node):
@@ -62,8 +43,8 @@ def stopped(cluster, survivors):
     pids = []
 
     def do():
-        pids.extend(processes(cluster.node("n1")))
-        stop(pids)
+        pids.extend(lockd_pids(cluster.node("n1")))
+        stop_pids(cluster.node("n1"), pids)
         return pids
 
     yield do
@@ -87,7 +68,7 @@ def rejoins_by_itself(cluster, pids):
     for name in ("n1", "n2", "n3"):
         cluster.wait_until(f"{name} to see three members",
                            lambda n=name: in_group(cluster.node(n)) == {"n1", "n2", "n3"}, 20)
-    assert processes(node) == tuple(pids)
+    assert lockd_pids(node) == tuple(pids)
     cluster.wait_until("n1 to say that it is fenced", lambda: volume(node).get("state") == "fenced", 20)
     with Agent(node) as agent:
         assert errno_of(agent.call, "listdir", MOUNT_POINT) == errno.EIO
@@ -123,7 +104,7 @@ def test_both_stopped(cluster, place, load, survivors, stopped):
     assert third.lost("image", f"{place}/disk.img", last[0]) == []
     third.open("disk", f"{place}/disk.img", "O_RDWR")
     assert all(procs.state_of(pid) in procs.STOPPED for pid in pids)
-    send_all(pids, signal.SIGCONT)
+    cluster.node("n1").signal(pids, signal.SIGCONT)
     rejoins_by_itself(cluster, pids)
     mounted_again(cluster, before)
 
@@ -133,9 +114,7 @@ def test_configuration_changes_meanwhile(cluster, place, survivors, stopped):
     first, third = cluster.node("n1"), cluster.node("n3")
     before, others = volume(first), volume(third)
     pids = stopped()
-    old = processes(third)
-    os.kill(old[0], signal.SIGKILL)
-    wait_until("csvlockd of n3 to be gone", lambda: not any(procs.alive(pid) for pid in old), 10)
+    kill_pids(third, lockd_pids(third))
     begin = time.monotonic()
     csvfs.begin_lockd(third)
     csvfs.wait_lockd(third)
@@ -145,7 +124,7 @@ def test_configuration_changes_meanwhile(cluster, place, survivors, stopped):
     assert (now["slot"], now["incarnation"]) == (others["slot"], others["incarnation"])
     cluster.wait_until("n1's slot to be recovered",
                        lambda: slot(third, before["slot"])["state"] == "clean", GO_ON_S)
-    send_all(pids, signal.SIGCONT)
+    cluster.node("n1").signal(pids, signal.SIGCONT)
     rejoins_by_itself(cluster, pids)
     mounted_again(cluster, before)
 
@@ -154,14 +133,14 @@ def test_child_stopped(cluster, place, load):
     """The supervisor starts another one; the mount re-attaches, and its writers never notice."""
     node = cluster.node("n1")
     before = volume(node)
-    parent, child = processes(node)
-    stop([child])
+    parent, child = lockd_pids(node)
+    stop_pids(node, [child])
     wait_until("the supervisor to end it", lambda: not procs.alive(child), 15)
-    wait_until("another csvlockd", lambda: len(processes(node)) == 2 and processes(node)[1] != child, 10)
+    wait_until("another csvlockd", lambda: len(lockd_pids(node)) == 2 and lockd_pids(node)[1] != child, 10)
     cluster.wait_until("three members", lambda: in_group(cluster.node("n2")) == {"n1", "n2", "n3"}, 20)
     csvfs.wait_online(node)
     now = volume(node)
-    assert processes(node)[0] == parent
+    assert lockd_pids(node)[0] == parent
     assert (now["slot"], now["incarnation"]) == (before["slot"], before["incarnation"])
     for recorder in load:
         recorder.wait_more(RECORDS)

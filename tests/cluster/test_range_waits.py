@@ -9,10 +9,11 @@ import pytest
 
 from agents import Agent, errno_of
 from commands import adm
+from daemons import kill_program
 from harness import csvfs
 from harness.instance import VOLUME
 from harness.wait import wait_until
-from test_deaths import TAKE_OVER_S
+from takeover import TAKE_OVER_S
 
 SOON_S = 5    # two messages between nodes, many times over
 MANY = 10000
@@ -178,7 +179,7 @@ def test_holders_csvfs_dies(trio, path):
     one, two, _ = trio
     one.posix_lock("f", "w", 0, 10)
     begin(two, path, "posix_wait", "f", "w", 0, 10)
-    one.node.kill_program("csvfs")
+    kill_program(one.node, "csvfs")
     two.finish(TAKE_OVER_S)
 
 
@@ -210,7 +211,7 @@ def test_csvlockd_ends(trio, path, who):
     one.posix_lock("f", "w", 0, 10)
     begin(two, path, "posix_wait", "f", "w", 0, 10)
     node = trio[who].node
-    node.kill_program("csvlockd")
+    kill_program(node, "csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     csvfs.wait_online(node)
@@ -232,7 +233,7 @@ def test_exclusive_under_load(cluster, trio, path, killed):
             agent.begin("add_in_pairs", "f", slots, count, seed)
         if killed:
             wait_until("some to have been added", lambda: trio[2].sum("f", slots) > 100, MANY_S)
-            trio[0].node.kill_program(killed)
+            kill_program(trio[0].node, killed)
             csvfs.begin_lockd(trio[0].node)
             csvfs.wait_lockd(trio[0].node)
         deadlocks = sum(agent.finish() for agent in people)
@@ -249,7 +250,7 @@ def test_ten_thousand(trio, path):
         many.posix_many("f", "w", MANY, 2)
         assert len(ranges(two.node, path)) == MANY
         begin(two, path, "posix_wait", "f", "r", 0, 0)
-        one.node.kill_program("csvlockd")
+        kill_program(one.node, "csvlockd")
         csvfs.begin_lockd(one.node)
         csvfs.wait_lockd(one.node)
         csvfs.wait_online(one.node)

@@ -5,10 +5,11 @@ import signal
 
 from agents import Agent, Recorder, errno_of
 from commands import adm, volume
+from daemons import kill_program, pid_of
 from harness import csvfs
 from harness.instance import MOUNT_POINT
-from records import SIZE, SLOTS
-from test_deaths import RECORDS, rejoined
+from records import RECORDS, SIZE, SLOTS
+from takeover import rejoined
 
 BACK_S = 60
 
@@ -30,7 +31,7 @@ def test_mount_comes_back(cluster, place):
     node.run(["fallocate", "-l", str(SIZE * SLOTS), f"{place}/disk.img"])
     with Recorder(node, "image", f"{place}/disk.img") as image:
         image.wait_more(RECORDS)
-        node.kill_program("csvfs")
+        kill_program(node, "csvfs")
         last = image.acked()
     cluster.wait_until("the status to tell", lambda: volume(node).get("state") != "online", 10)
     wait_back(cluster, node, before)
@@ -49,7 +50,7 @@ def test_again_and_again(cluster):
     node = cluster.node("n1")
     for _ in range(3):
         before = volume(node)
-        node.kill_program("csvfs")
+        kill_program(node, "csvfs")
         wait_back(cluster, node, before)
 
 
@@ -59,7 +60,7 @@ def test_status_while_it_is_down(cluster):
     before = volume(node)
     cluster.net_cut("n1")
     cluster.wait_members(["n1"], ["n1"], quorate=False)
-    node.kill_program("csvfs")
+    kill_program(node, "csvfs")
     cluster.wait_until("the status to tell why", lambda: "quorum" in (volume(node).get("reason") or ""), 20)
     down = volume(node)
     assert down["state"] == "down" and down["mount"] == MOUNT_POINT and down["uuid"] == before["uuid"]
@@ -71,9 +72,9 @@ def test_csvlockd_restarted_meanwhile(cluster):
     """Both die; the csvlockd that comes finds the mount that nobody serves."""
     node = cluster.node("n1")
     before = volume(node)
-    os.kill(node.pid_of("csvlockd"), signal.SIGSTOP)
-    node.kill_program("csvfs")
-    node.kill_program("csvlockd")
+    os.kill(pid_of(node, "csvlockd"), signal.SIGSTOP)
+    kill_program(node, "csvfs")
+    kill_program(node, "csvlockd")
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     wait_back(cluster, node, before)
@@ -85,7 +86,7 @@ def test_given_up_by_hand(cluster):
     before = volume(node)
     cluster.net_cut("n1")
     cluster.wait_members(["n1"], ["n1"], quorate=False)
-    node.kill_program("csvfs")
+    kill_program(node, "csvfs")
     cluster.wait_until("the status to tell", lambda: volume(node).get("state") == "down", 20)
     node.run(["csvadm", "umount", MOUNT_POINT])
     assert not node.mounted(MOUNT_POINT)
@@ -101,7 +102,7 @@ def test_given_up_by_hand(cluster):
 def test_unmount_is_no_death(cluster):
     """However it is unmounted, nobody mounts it again."""
     node = cluster.node("n1")
-    pid = node.program("csvfs")
+    pid = pid_of(node, "csvfs")
     os.kill(pid, signal.SIGTERM)
     cluster.wait_until("csvfs to end", lambda: volume(node) == {} and not node.mounted(MOUNT_POINT), 20)
     assert node.run(["ls", "/run/csvfs/mounts"]).stdout == ""

@@ -36,18 +36,6 @@ class Box:
         """Pid of a program that spawn() started, if it lives, else None."""
         return procs.recorded(self.dir / f"{role}.pid")
 
-    def program(self, role):
-        """Pid of a daemon, if it lives, else None. csvfs puts itself into the background: it is found by its name."""
-        if role != "csvfs":
-            return self.pid_of(role)
-        return next((pid for pid in self.pids() if procs.name_of(pid) == role), None)
-
-    def kill_program(self, role):
-        """SIGKILL to one daemon; returns when it is gone."""
-        pid = self.program(role)
-        self.run(["kill", "-KILL", str(pid)])
-        wait_until(f"the end of {role} of {self.name}", lambda: self.program(role) != pid, 10 * self.slowness)
-
     @property
     def up(self):
         """Whether the box has been started and not been killed."""
@@ -98,6 +86,19 @@ class Box:
             ids.append(procs.namespace_id(f"/proc/{holder}/ns/mnt"))
         remembered = {self.pid_of(path.stem) for path in self.dir.glob("*.pid")}
         return procs.in_namespaces(ids) | (remembered - {None})
+
+    def named(self, program):
+        """Pids, as the box itself counts them, of its live processes of a program, sorted."""
+        return sorted(pid for pid in self.pids() if procs.name_of(pid) == program)
+
+    def state_of(self, pid):
+        """One-letter state of a process of the box; 'X' if there is none."""
+        return procs.state_of(pid)
+
+    def signal(self, pids, number):
+        """Send a signal to processes of the box; one that has gone meanwhile is no error."""
+        for pid in pids:
+            procs.send(pid, number)
 
     def kill(self):
         """SIGKILL everything in the box. Its mounts end with its last process."""

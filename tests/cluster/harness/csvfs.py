@@ -68,7 +68,8 @@ def format_volume(node, lun, cluster_name, options=()):
 def mount(node, lun):
     """Mount the volume on a node, unless it is mounted."""
     if not node.mounted(MOUNT_POINT):
-        csvadm(node, ["mount", lun, MOUNT_POINT, "-o", f"lock={node.lock},node={node.name},log={node.dir}/csvfs.log"])
+        options = [f"lock={node.lock}", f"node={node.name}", f"log={node.dir}/csvfs.log", *node.options]
+        csvadm(node, ["mount", lun, MOUNT_POINT, "-o", ",".join(options)])
 
 
 def volume_state(node):

@@ -11,6 +11,7 @@ class Node(Box):
         super().__init__(instance, f"n{number}", MOUNT_POINT)
         self.number = number
         self.lock = "cpg"  # the engine that mounts ask for
+        self.options = []  # more that mounts say with -o
 
     def address(self, net):
         """The node's address on 'stor', 'clus', 'mig' or 'guest'."""

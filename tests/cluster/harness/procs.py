@@ -47,10 +47,10 @@ def state_of(pid):
 
 
 def name_of(pid):
-    """Short name of a process's program; '' if there is none."""
+    """Name of the program that a process runs, at most 15 bytes; '' if there is no such process."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
+            return file.read().rstrip("\n")
     except OSError:
         return ""
 
@@ -145,10 +145,29 @@ def kill_all(find, what, seconds=10):
         raise WaitTimeout(f"{error}; still there: {stuck}") from None
 
 
+def stands_still(pid):
+    """Whether a process is stopped, or will be before it does anything: it waits in the kernel and has a SIGSTOP to come.
+
+    The latter is the fate of whoever waits for a FUSE mount whose process is stopped.
+    """
+    state = state_of(pid)
+    return state in STOPPED or (state == "D" and stop_is_pending(pid))
+
+
+def stop_is_pending(pid):
+    """Whether a SIGSTOP has been sent that has not taken effect yet."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            fields = dict(line.split(":", 1) for line in file)
+    except OSError:
+        return False
+    return bool(int(fields["ShdPnd"], 16) & 1 << (signal.SIGSTOP - 1))
+
+
 def stop_all(find, what, seconds=5):
-    """SIGSTOP what find() returns until every one of them is stopped."""
+    """SIGSTOP what find() returns until every one of them stands still."""
     def step():
-        running = [pid for pid in find() if state_of(pid) not in STOPPED]
+        running = [pid for pid in find() if not stands_still(pid)]
         for pid in running:
             send(pid, signal.SIGSTOP)
         return not running
@@ -157,9 +176,9 @@ def stop_all(find, what, seconds=5):
 
 
 def continue_all(find, what, seconds=5):
-    """SIGCONT what find() returns until none of them is stopped."""
+    """SIGCONT what find() returns until none of them stands still."""
     def step():
-        stopped = [pid for pid in find() if state_of(pid) in STOPPED]
+        stopped = [pid for pid in find() if stands_still(pid)]
         for pid in stopped:
             send(pid, signal.SIGCONT)
         return not stopped

@@ -88,12 +88,17 @@ class Machine(Node):
         stat = self.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
         return int(pid) if procs.is_same(procs.parse_stat(stat), start_time) else None
 
-    def program(self, role):
-        """Pid, in the machine, of a daemon, if it lives, else None; csvfs is found by its name."""
-        if role != "csvfs":
-            return self.pid_of(role)
-        words = self.run(["pidof", role], check=False).stdout.split()
-        return int(words[0]) if words else None
+    def named(self, program):
+        """Pids, the machine's own, of its live processes of a program, sorted."""
+        return sorted(int(pid) for pid in self.run(["pgrep", "-x", program], check=False).stdout.split())
+
+    def state_of(self, pid):
+        """One-letter state of a process of the machine; 'X' if there is none."""
+        return (procs.parse_stat(self.run(["cat", f"/proc/{pid}/stat"], check=False).stdout) or ["X"])[0]
+
+    def signal(self, pids, number):
+        """Send a signal to processes of the machine; one that has gone meanwhile is no error."""
+        self.run(["kill", f"-{int(number)}", *map(str, pids)], check=False)
 
     # -- inside -----------------------------------------------------------
 
