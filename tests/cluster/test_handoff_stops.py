@@ -15,7 +15,7 @@ import pytest
 
 from agents import Agent, errno_of
 from daemons import pid_of
-from harness import csvfs, procs
+from harness import procs
 from harness.errors import HarnessError, WaitTimeout
 from harness.instance import BIN, MOUNT_POINT, ROOT
 from harness.wait import wait_until

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The two failovers: a node killed outright, and a node frozen with writes queued, then thawed."""
 import errno
-import re
 import time
-from datetime import datetime, timezone
 
 import late
 from agents import Agent, errno_of
 from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
+from recoverylog import STEPS, parts, recovery_times
 
 from .timeline import require
 
@@ -55,41 +54,17 @@ class Survivor:
         self.resume_ms = (time.monotonic() - self.start) * 1000
 
 
-# What a survivor's csvlockd logs of a recovery (docs/RECOVERY.md).
-RECOVERY = {"out": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is out"),
-            "fenced": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is fenced"),
-            "replayed": re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is replayed")}
-RECOVERER = re.compile(r"\(node (\S+)\) recovers")
-
-
-def recovery_times(text, victim, since):
-    """Wall clock in s of each step of the victim's recovery that the log tells after `since`, and who did it."""
-    times, by = {}, None
-    for line in text.splitlines():
-        for step, pattern in RECOVERY.items():
-            found = pattern.match(line)
-            if found and found[2] == victim:
-                when = datetime.fromisoformat(found[1]).replace(tzinfo=timezone.utc).timestamp()
-                if when >= since:
-                    times.setdefault(step, when)
-        found = RECOVERER.search(line)
-        if found and "out" in times and "replayed" not in times:
-            by = found[1]
-    return times, by
-
-
 def split(stage, victim, survivor):
     """How the recovery's time divides, by the log of the survivor's csvlockd; ms from the death. And the recoverer."""
     name, died = survivor.node.name, survivor.died + survivor.clock_ahead
     log = survivor.node.dir / "csvlockd.log"
     times, by = recovery_times(log.read_text(encoding="utf-8", errors="replace"), victim, died)
-    require(set(times) == set(RECOVERY) and by, f"{name} tells of {sorted(times)} in {victim}'s recovery, by {by}")
-    parts = {"detect_ms": (times["out"] - died) * 1000, "fence_ms": (times["fenced"] - times["out"]) * 1000,
-             "replay_ms": (times["replayed"] - times["fenced"]) * 1000, "resume_ms": survivor.resume_ms}
-    whole = sum(parts[name] for name in ("detect_ms", "fence_ms", "replay_ms"))
-    require(whole <= parts["resume_ms"], f"the VHD was written after {parts['resume_ms']:.0f} ms, {whole:.0f} ms is when"
+    require(set(times) == set(STEPS) and by, f"{name} tells of {sorted(times)} in {victim}'s recovery, by {by}")
+    divided = {**parts(times, died), "resume_ms": survivor.resume_ms}
+    whole = sum(divided[name] for name in ("detect_ms", "fence_ms", "replay_ms"))
+    require(whole <= divided["resume_ms"], f"the VHD was written after {divided['resume_ms']:.0f} ms, {whole:.0f} ms is when"
                                          f" {victim} was replayed")
-    return parts, by
+    return divided, by
 
 
 def say_parts(entry):
@@ -114,8 +89,8 @@ def kill(stage, victim, survivor, restart=restart):
     heir = Survivor(stage, survivor)
     stage.cluster.poweroff(victim)
     heir.wait_write()
-    parts, by = split(stage, victim, heir)
-    entry = {"kind": "kill", **parts, "late_writes_refused": None}
+    times, by = split(stage, victim, heir)
+    entry = {"kind": "kill", **times, "late_writes_refused": None}
     stage.timeline.say(f"{victim} is dead, {by} recovers it, {survivor} writes the VHD: {say_parts(entry)}")
     entry["guest_boot_ms"] = restart(stage, survivor, last)
     return entry
@@ -167,8 +142,8 @@ def freeze(stage, victim, survivor):
     heir = Survivor(stage, survivor)
     stage.cluster.freeze(victim)
     heir.wait_write()
-    parts, by = split(stage, victim, heir)
-    entry = {"kind": "freeze", **parts}
+    times, by = split(stage, victim, heir)
+    entry = {"kind": "freeze", **times}
     writes.take_over(survivor)
     stage.new_log()  # the frozen VM will wake up and complain in the old one
     stage.timeline.say(f"{victim} is frozen, {by} recovers it, {survivor} writes the VHD: {say_parts(entry)}")
