@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 
 import records
 
@@ -176,9 +177,32 @@ def op_outcomes():
     return [outcomes[number] for number in sorted(outcomes)]
 
 
-def op_lost(kind, path, last):
-    """Acknowledged records (records.py) that are not there; kind is image or files."""
-    return {"image": records.lost_of_image, "files": records.lost_of_files}[kind](path, last)
+def op_lost(kind, path, last, *first):
+    """Acknowledged records (records.py) that are not there; kind is image, files or names."""
+    lost_of = {"image": records.lost_of_image, "files": records.lost_of_files, "names": records.lost_of_names}[kind]
+    return lost_of(path, last, *first)
+
+
+def op_write_through(path, text, offset, flags="O_RDWR"):
+    """Opens a file, writes into it and has it durable."""
+    op_open("through", path, flags)
+    try:
+        op_pwrite("through", text, offset)
+        op_fsync("through")
+    finally:
+        op_close("through")
+
+
+def op_until_done(seconds, operation, *arguments):
+    """Does an operation again and again until it works; its last error after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return globals()[f"op_{operation}"](*arguments)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.002)
 
 
 def op_call(function, *arguments):

@@ -77,18 +77,24 @@ class Follower:
 
     def wait_more(self, count, seconds=30):
         """Waits for so many more lines than there are now."""
-        target = self.lines + count
-        wait_until(f"{count} more lines from {self.node.name}", lambda: self.lines >= target,
-                   seconds * self.node.slowness, dead=self.dead)
+        self.wait_lines(self.lines + count, seconds)
+
+    def wait_lines(self, count, seconds=30):
+        """Waits until it has printed so many lines."""
+        wait_until(f"{count} lines from {self.node.name}", lambda: self.lines >= count, seconds * self.node.slowness,
+                   dead=self.dead)
 
     def dead(self):
         """Why nothing more will come, if so."""
         return self.child.poll() is not None and f"it has ended: {self.child.stderr.read()[-300:]}"
 
-    def end(self):
-        """Kills it, if it still lives."""
+    def end(self, seconds=60):
+        """Kills it, if it still lives; it may be waiting for a mount that answers no more."""
         self.child.kill()
-        self.child.wait()
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"a process on {self.node.name} does not end, {seconds} s after SIGKILL") from None
         self.thread.join()
         self.child.stdout.close()
         self.child.stderr.close()
@@ -104,8 +110,9 @@ class Follower:
 class Recorder(Follower):
     """A process on a node that writes durable records without end (recorder.py)."""
 
-    def __init__(self, node, kind, path, first=0):
-        super().__init__(node, ["/usr/bin/python3", RECORDER, kind, path, str(first)], first - 1)
+    def __init__(self, node, kind, path, first=0, count=None):
+        super().__init__(node, ["/usr/bin/python3", RECORDER, kind, path, str(first), *([str(count)] if count else [])],
+                         first - 1)
 
     def acked(self):
         """Kills it and returns the number of the last record that was acknowledged."""

@@ -8,7 +8,7 @@ import time
 from harness.wait import wait_until
 from vm.qmp import Client
 
-from .network import guest_port, migration_bytes, require_crossed, wait_guest_port
+from .network import migration_bytes, require_crossed, wait_guest_port
 from .stage import BIN, VM
 from .timeline import require
 
