@@ -214,6 +214,22 @@ lab-bench: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all
 	@tests/lab/bench
 
+# Who dies, and in the middle of what: every pair of the two, on five nodes of this host.
+matrix: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all
+	@tests/matrix/run
+
+# The same on three virtual machines, with the kernel's DLM.
+lab-matrix: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all
+	@tests/matrix/run --lab
+
+# A cluster of two nodes, split N times.
+split: N = 100
+split: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all
+	@tests/matrix/split $(N)
+
 # The main job: a VM's disk moves between nodes, live and after a node's death.
 demo: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bin/lun-witness
@@ -243,6 +259,8 @@ help:
 	@echo "make lab          tests on three virtual machines with Debian's kernel: DLM, open-iscsi, reservations"
 	@echo "make lab-demo     a VM inside those machines moves between them, and one of them dies"
 	@echo "make lab-bench    csvfs and GFS2 side by side on those machines"
+	@echo "make matrix       who dies, in the middle of what: all of it, and what each costs; lab-matrix: on virtual machines"
+	@echo "make split        a cluster of two nodes, split N=100 times: one goes on"
 	@echo "make sim          the simulator, SEEDS=N seeds"
 	@echo "make sim-table    the same, with tables of the states and events that it has met"
 	@echo "make crash        recorded-write crash tests, N=... images"
@@ -254,5 +272,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help
+.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help matrix lab-matrix split
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

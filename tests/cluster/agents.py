@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processes on the nodes that the tests drive step by step (agent.py)."""
+import contextlib
 import json
 import select
 import subprocess
@@ -55,7 +56,8 @@ class Agent:
 
     def __exit__(self, *_):
         self.kill()
-        self.child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what it was told when it had died already
+            self.child.stdin.close()
         self.child.stdout.close()
 
 
@@ -83,6 +85,10 @@ class Follower:
         """Waits until it has printed so many lines."""
         wait_until(f"{count} lines from {self.node.name}", lambda: self.lines >= count, seconds * self.node.slowness,
                    dead=self.dead)
+
+    def failed(self):
+        """Whether it has ended by itself."""
+        return self.child.poll() is not None
 
     def dead(self):
         """Why nothing more will come, if so."""
