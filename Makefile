@@ -140,7 +140,12 @@ $(BUILD)/bin/lun-witness: $(BUILD)/obj/tests/cluster/witness/lun-witness.o
 $(BUILD)/bin/dlm-probe: $(BUILD)/obj/tests/lab/probe/dlm-probe.o
 	$(call link,$^ -ldlm)
 
-tests: $(TESTS) $(BUILD)/bin/lun-witness $(BUILD)/bin/dlm-probe
+# Measures locks through csvlockd, and what lies below them.
+BENCH_SRC := $(call src,tests/bench)
+$(BUILD)/bin/lock-bench: $(call obj,$(BENCH_SRC)) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LIB_A)
+	$(call link,$^ $(LIBS_LIB) $(LIBS_FSD) -luuid -lcpg -ldlm)
+
+tests: $(TESTS) $(BUILD)/bin/lun-witness $(BUILD)/bin/dlm-probe $(BUILD)/bin/lock-bench
 
 # Parallel by default; the cluster's tests and QEMU never run beside something else.
 JOBS ?= $(shell nproc)
@@ -230,6 +235,11 @@ split: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all
 	@tests/matrix/split $(N)
 
+# What a lock costs, and the messages below it, in the same run.
+bench-locks: setup
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all $(BUILD)/bin/lock-bench
+	@tests/bench/locks
+
 # The main job: a VM's disk moves between nodes, live and after a node's death.
 demo: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bin/lun-witness
@@ -261,6 +271,7 @@ help:
 	@echo "make lab-bench    csvfs and GFS2 side by side on those machines"
 	@echo "make matrix       who dies, in the middle of what: all of it, and what each costs; lab-matrix: on virtual machines"
 	@echo "make split        a cluster of two nodes, split N=100 times: one goes on"
+	@echo "make bench-locks  what a lock costs, beside the messages below it"
 	@echo "make sim          the simulator, SEEDS=N seeds"
 	@echo "make sim-table    the same, with tables of the states and events that it has met"
 	@echo "make crash        recorded-write crash tests, N=... images"
@@ -272,5 +283,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help matrix lab-matrix split
+.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help matrix lab-matrix split bench-locks
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
