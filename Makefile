@@ -5,7 +5,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-# A build has a folder of its own: VARIANT is empty, bugs, asan or tsan.
+# A build has a folder of its own: VARIANT is empty, bugs, asan, tsan or fuzz.
 VARIANT ?=
 BUILD   := build$(if $(VARIANT),/$(VARIANT))
 CC      ?= gcc
@@ -31,6 +31,10 @@ endif
 ifeq ($(VARIANT),tsan)
 CFLAGS_ALL   += -fsanitize=thread -fno-omit-frame-pointer
 LDFLAGS_ALL  += -fsanitize=thread
+endif
+ifeq ($(VARIANT),fuzz)
+CFLAGS_ALL   += -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+LDFLAGS_ALL  += -fsanitize=address,undefined
 endif
 
 # ---- the parts: who may include whom is checked by tools/dev/check-includes ----
@@ -118,9 +122,9 @@ $(BUILD)/bin/csv-dlm-fence: $(call obj,lockd/dlm/csv-dlm-fence.c) $(DLM_A) $(CLI
 	$(call link,$^)
 
 # ---- tests ------------------------------------------------------------------
-# tests/unit/test_X.c, tests/sim/test_X.c, tests/crash/test_X.c: a cmocka program each; helpers beside them
+# tests/{unit,sim,crash,fuzz}/test_X.c: a cmocka program each; helpers beside them
 # are all other .c files of the folder.
-UNIT_SRC  := $(call src,tests/unit tests/sim tests/crash)
+UNIT_SRC  := $(filter-out tests/fuzz/entry.c,$(call src,tests/unit tests/sim tests/crash tests/fuzz))
 TEST_MAIN := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
 TEST_HELP := $(filter-out $(TEST_MAIN),$(UNIT_SRC))
 TESTS     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_MAIN))
@@ -131,6 +135,15 @@ $(TEST_A): $(call obj,$(TEST_HELP))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LOCKD_A) $(DLM_A) $(MIGCORE_A) $(LIB_A)
 	$(call link,$< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD) $(LIBS_DLM))
 comma := ,
+
+# A program of libFuzzer for each target of tests/fuzz/fuzz.h (clang, VARIANT=fuzz).
+FUZZERS := machine state frames handoff dlm texts volume
+$(BUILD)/obj/tests/fuzz/entry-%.o: tests/fuzz/entry.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -DFUZZ_TARGET=fuzz_$* -c -o $@ $<
+$(BUILD)/bin/fuzz-%: $(BUILD)/obj/tests/fuzz/entry-%.o $(TEST_A) $(TOOLS_A) $(FSD_A) $(MIGRATE_A) $(CLIENT_A) $(CORE_A) $(LOCKD_A) $(DLM_A) $(MIGCORE_A) $(LIB_A)
+	$(call link,-fsanitize=fuzzer $< -Wl$(comma)--start-group $(filter %.a,$^) -Wl$(comma)--end-group -lcmocka $(LIBS_LIB) $(LIBS_FSD) $(LIBS_TOOLS) $(LIBS_LOCKD) $(LIBS_DLM))
+fuzzers: $(addprefix $(BUILD)/bin/fuzz-,$(FUZZERS))
 
 # Looks at the LUN from outside: no code of ours in it.
 $(BUILD)/bin/lun-witness: $(BUILD)/obj/tests/cluster/witness/lun-witness.o
@@ -173,6 +186,7 @@ check: setup
 	@tests/run includes=cmd:tools/dev/check-includes style=cmd:tools/dev/check-style \
 		unit=cmocka:build/tests/unit sim=cmocka:build/tests/sim crash=cmocka:build/tests/crash \
 		bugs-sim=cmocka:build/bugs/tests/sim bugs-crash=cmocka:build/bugs/tests/crash \
+		fuzz=cmocka:build/tests/fuzz asan-fuzz=cmocka:build/asan/tests/fuzz \
 		bugs-fence=cmd:build/bugs/tests/unit/test_recover \
 		asan-unit=cmocka:build/asan/tests/unit \
 		local=pytest:tests/local guest=pytest:tests/demo cluster=pytest:tests/cluster \
@@ -192,6 +206,16 @@ N ?= 5000
 crash:
 	@$(MAKE) -j$(JOBS) --no-print-directory tests
 	@CRASH_N=$(N) tests/run crash=cmocka:build/tests/crash
+
+# Each target for FUZZ_S seconds, one after the other. What is found lies in build/fuzz/found, the inputs in build/fuzz/corpus.
+FUZZ_S ?= 30
+fuzz:
+	@$(MAKE) -j$(JOBS) --no-print-directory build/tests/fuzz/test_fuzz_wire build/tests/fuzz/test_fuzz_disk
+	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=fuzz CC=clang fuzzers
+	@mkdir -p build/fuzz/corpus build/fuzz/found
+	@for t in wire disk; do FUZZ_CORPUS=build/fuzz/corpus build/tests/fuzz/test_fuzz_$$t || exit 1; done
+	@tests/run $(foreach t,$(FUZZERS),"$(t)=cmd:build/fuzz/bin/fuzz-$(t) -max_total_time=$(FUZZ_S) -max_len=4096 -timeout=20 \
+		-rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build/fuzz/found/$(t)- build/fuzz/corpus/$(t)")
 
 asan tsan:
 	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=$@ tests
@@ -275,6 +299,7 @@ help:
 	@echo "make sim          the simulator, SEEDS=N seeds"
 	@echo "make sim-table    the same, with tables of the states and events that it has met"
 	@echo "make crash        recorded-write crash tests, N=... images"
+	@echo "make fuzz         libFuzzer (clang) on all that is read from disk, wire and files, FUZZ_S=30 seconds each"
 	@echo "make asan, tsan   unit tests under the sanitizers"
 	@echo "make install      DESTDIR= PREFIX=/usr/local"
 	@echo "make format       clang-format all C files"
@@ -283,5 +308,5 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help matrix lab-matrix split bench-locks
+.PHONY: all tests clean setup guest build-check check sim sim-table crash asan tsan cluster cluster-stop lab lab-demo lab-bench demo demo-stop format install help matrix lab-matrix split bench-locks fuzz fuzzers
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

@@ -219,19 +219,22 @@ static bool read_slots(struct csv_rbuf *r, struct csv_space *sp)
 
 static bool read_places(struct csv_rbuf *r, struct csv_space *sp)
 {
-	uint32_t next = sp->next_place;
+	uint32_t next = sp->next_place, above = 0; /* ids grow */
 
 	while (csv_get8(r)) {
-		struct csv_place *p = csv_place_new(sp, 0, 0);
+		uint32_t id = csv_get32(r), nodeid = csv_get32(r), slot;
+		uint64_t client = csv_get64(r);
+		struct csv_place *p;
 
-		p->id = csv_get32(r);
-		p->nodeid = csv_get32(r);
-		p->client = csv_get64(r);
-		p->slot = csv_get32(r);
+		slot = csv_get32(r);
+		if (r->bad || id < above || id >= next || (slot != CSV_NO_SLOT && slot >= CSV_SLOTS_MAX))
+			return false;
+		p = csv_place_new(sp, nodeid, client);
+		p->id = id;
+		p->slot = slot;
 		p->bound = csv_get8(r);
 		p->unlooked = csv_get8(r);
-		if (r->bad || p->id >= next || (p->slot != CSV_NO_SLOT && p->slot >= CSV_SLOTS_MAX))
-			return false;
+		above = id + 1;
 	}
 	sp->next_place = next;
 	return !r->bad;
@@ -259,9 +262,20 @@ static bool read_rsbs(struct csv_rbuf *r, struct csv_space *sp)
 	uint8_t type;
 
 	while ((type = csv_get8(r)) != CSV_RES_NONE) {
-		struct csv_rsb *rsb = csv_rsb_make(sp, csv_res((enum csv_res_type)type, csv_get64(r)));
+		struct csv_res res = csv_res((enum csv_res_type)type, csv_get64(r));
+		struct csv_rsb *rsb;
+		bool sound;
 
-		if (!read_lkbs(r, sp, rsb, false) || !read_lkbs(r, sp, rsb, true) || type >= CSV_RES_TYPES)
+		if (type >= CSV_RES_TYPES || csv_rsb_find(sp, res))
+			return false;
+		rsb = csv_rsb_make(sp, res);
+		sound = read_lkbs(r, sp, rsb, false) && read_lkbs(r, sp, rsb, true);
+		/* One that nobody holds or waits for is never written: it would stay for ever. */
+		if (csv_list_empty(&rsb->holders) && csv_list_empty(&rsb->waiters)) {
+			csv_rsb_put(sp, rsb);
+			return false;
+		}
+		if (!sound)
 			return false;
 	}
 	return !r->bad;
