@@ -96,7 +96,6 @@ class Lab(Cluster):
         node.run(["sh", "-c", 'mkdir -p /etc/csvfs && printf %s "$0" >/etc/csvfs/csvfs.conf', CONF])
         dlm.begin_start(node, self.fence.path if self.fencing else None)
         iscsi.start(node)
-        node.run(["mkdir", "-p", MOUNT_POINT])
         iscsi.login(node, self.instance.iqn, self.target.portal[0], self.target.luns)
         dlm.wait_start(node)
 
