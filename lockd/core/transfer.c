@@ -395,7 +395,8 @@ static void load(struct csv_machine *m, uint32_t sender)
 
 	csv_state_clear(&m->state);
 	csv_state_init(&m->state);
-	if (!csv_state_read(&m->state, m->load.data, m->load.len) || m->state.vid != m->start) {
+	if (!csv_state_read(&m->state, m->load.data, m->load.len) || m->state.vid != m->start ||
+	    csv_state_member(&m->state, m->cfg.nodeid) < 0) {
 		csv_act_log(m, CSV_LOG_ERROR, "the state from node %u is malformed: waiting for the next view", sender);
 		csv_state_clear(&m->state);
 		csv_state_init(&m->state);

@@ -51,6 +51,8 @@ bool csv_ho_import(struct csv_ho_table *t, const uint8_t *data, size_t len)
 		t->rec[t->n++] = h;
 		pos += used;
 	}
+	if (pos != len)
+		csv_ho_table_free(t);
 	return pos == len;
 }
 

@@ -48,7 +48,11 @@ static void table(const uint8_t *data, size_t len)
 		n = csv_ho_export(&t, bytes);
 		CSV_ASSERT(csv_ho_import(&back, bytes, n) && csv_ho_digest(&back) == csv_ho_digest(&t));
 		free(bytes);
+	} else {
+		CSV_ASSERT(!t.n);
 	}
+	csv_ho_table_free(&t);
+	csv_ho_table_free(&back);
 }
 
 static void run(const uint8_t *data, size_t len)
