@@ -12,8 +12,8 @@
 #include "lockd/client/client.h"
 #include "tests/bench/bench.h"
 
-#define OPEN_MS 60000
-#define IDS 1000000u /* resources of one measurement */
+#define WAIT_MS 120000 /* of everything: in the lab an attach takes its time */
+#define IDS 1000000u   /* resources of one measurement */
 
 static struct {
 	struct csv_client *client;
@@ -133,7 +133,7 @@ static void wait_for(sem_t *sem, const char *what)
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += OPEN_MS / 1000;
+	until.tv_sec += WAIT_MS / 1000;
 	if (sem_timedwait(sem, &until) != 0)
 		bench_fail(what);
 }
@@ -155,7 +155,7 @@ void engine_open(const char *engine, unsigned slot, const char *cluster)
 	sem_init(&e.attached, 0, 0);
 	sem_init(&e.done, 0, 0);
 	pthread_mutex_init(&e.mutex, NULL);
-	if (csv_client_open(NULL, &hello, OPEN_MS, &e.client, &welcome, &why) != CSV_OK)
+	if (csv_client_open(NULL, &hello, WAIT_MS, &e.client, &welcome, &why) != CSV_OK)
 		bench_fail("csvlockd cannot be reached");
 	if (csv_client_start(e.client, &events) != CSV_OK)
 		bench_fail("no thread");

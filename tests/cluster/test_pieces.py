@@ -8,6 +8,8 @@ import pytest
 from harness import HarnessError, Instance, WaitTimeout, hostmounts, procs, wait_until
 from harness.corosync import parse_quorumtool
 from harness.size import parse_size
+from recoverylog import parts, recovery_times
+from records import KEPT, content, lost_of_names
 
 
 @pytest.mark.parametrize("text, size", [("512", 512), ("64M", 64 << 20), ("8G", 8 << 30), (4096, 4096)])
@@ -88,3 +90,45 @@ def test_a_process_lives_as_long_as_its_last_thread():
     child.kill()
     wait_until("all of it to end", lambda: not procs.alive(child.pid), 10)
     child.wait()
+
+
+@pytest.fixture
+def names(tmp_path):
+    """What a recorder of names leaves when record 30 was acknowledged."""
+    for number in range(31 - KEPT, 31):
+        (tmp_path / str(number)).write_bytes(content(number))
+    assert lost_of_names(tmp_path, 30) == []
+    return tmp_path
+
+
+@pytest.mark.parametrize("name, number", [("15", None), ("15", 16), ("10", 10), ("9.new", 9), ("32", 32), ("30.new", 30)])
+def test_records_of_names_that_are_wrong(names, name, number):
+    """One that is gone, or has another's content; one that was unlinked, or renamed, and is back; one from nowhere."""
+    if number is None:
+        (names / name).unlink()
+    else:
+        (names / name).write_bytes(content(number))
+    assert lost_of_names(names, 30) != []
+
+
+def test_next_record_of_names_may_be_at_any_point(names):
+    (names / "31.new").write_bytes(b"")
+    assert lost_of_names(names, 30) == []
+    (names / "31.new").rename(names / "31")
+    assert lost_of_names(names, 30) == []
+    (names / str(31 - KEPT)).unlink()
+    assert lost_of_names(names, 30) == []
+    (names / "heir-n3").write_bytes(b"")  # not of this recorder
+    assert lost_of_names(names, 30) == []
+
+
+def test_recovery_log():
+    head = "2026-01-01T00:00:{} WARN csvlockd[7] volume vol1: slot {} (node {}) {}\n".format
+    text = (head("01.000Z", 2, "n1", "is out: of an earlier time") + head("10.000Z", 2, "n1", "is out: the node is gone")
+            + head("10.001Z", 1, "n2", "recovers, round 3") + head("10.002Z", 4, "n5", "is fenced, 1.0 ms")
+            + head("10.100Z", 2, "n1", "is fenced, 90.0 ms") + head("10.350Z", 2, "n1", "is replayed, 240.0 ms"))
+    died = 1767225608.0  # ten seconds past, less two
+    times, by = recovery_times(text, "n1", died)
+    assert by == "n2"
+    assert parts(times, died) == pytest.approx({"detect_ms": 2000, "fence_ms": 100, "replay_ms": 250}, abs=0.1)
+    assert recovery_times(text, "n3", died) == ({}, None)

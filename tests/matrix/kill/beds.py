@@ -49,7 +49,7 @@ class Bed:
     # -- afterwards --------------------------------------------------------
 
     def settle(self, out):
-        """Every node back in, by no other means than the documents promise; returns those that did not come.
+        """Every node back in; returns those that did not come by what the documents promise, and were started anew.
 
         out  nodes that were put out, with the lives they had (life())
         """
@@ -58,9 +58,20 @@ class Bed:
                 self.cluster.wait_until(f"{node.name} to know that it is out", lambda n=node, b=before: self.is_out(n, b),
                                         self.seconds, every=0.1)
                 node.run([BIN / "csvadm", "node", "rejoin"], timeout=self.seconds, check=False)
-        lost = [node.name for node in self.cluster.nodes if self.runs(node) and not self.lives(node)]
+        lost = [node.name for node in self.cluster.nodes if self.may_rejoin(node) and not self.lives(node)]
         self.cluster.heal()
         return lost
+
+    def wake(self):
+        """Whatever was stopped goes on: processes that wait for it cannot even be killed before."""
+        self.cluster.target.thaw()
+        for node in self.cluster.nodes:
+            if node.up:
+                node.thaw()
+
+    def repair(self, row, scene):
+        """Undo a fault whose victim is out."""
+        row.repair(scene)
 
     def may_rejoin(self, node):
         """Whether the node needs no new start."""
@@ -72,11 +83,13 @@ class Bed:
 
     def restart(self):
         """A power failure of all nodes, and their start."""
-        self.cluster.target.thaw()
+        self.wake()
         for node in self.cluster.nodes:
             node.kill()
         self.cluster.target.start()
         for node in self.cluster.nodes:
+            if not self.cluster.has_links(node):
+                self.cluster.create_links(node)
             for net in ("clus", "stor"):
                 self.cluster.set_link(node.name, net, True)
         self.cluster.power_on(self.cluster.nodes)
@@ -133,6 +146,16 @@ class Virtual(Bed):
 
     def expelled(self, node):
         node.outcast.touch()
+
+    def repair(self, row, scene):
+        """A machine that was put out while it lived must not come back among the others: they would kill one of theirs.
+
+        So it wakes up alone, for its late writes, and ends when the bed is settled.
+        """
+        if row.expels:
+            self.cluster.net_cut(scene.victim.name)
+        if row.wakes or not row.expels:
+            row.repair(scene)
 
     def may_rejoin(self, node):
         return self.runs(node) and not node.outcast.exists()

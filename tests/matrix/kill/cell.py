@@ -114,6 +114,12 @@ def handoff_is_kept(scene):
     return "kept"
 
 
+def settle(scene, out):
+    """All nodes are back, and none had to be helped."""
+    helped = scene.bed.settle(out)
+    require(helped == [], f"did not come back by themselves, nor by csvadm node rejoin: {helped}")
+
+
 def play_out(scene, heirs, entry, before):
     """The victim is out: survivors take over, then it wakes up, or is repaired, and nothing changes."""
     entry["image_ms"], entry["folder_ms"] = heirs.wait()
@@ -125,8 +131,8 @@ def play_out(scene, heirs, entry, before):
     entry["handoff"] = handoff_is_kept(scene)
     heirs.close()
     numbers = inherit(scene, heir)
-    scene.row.repair(scene)
-    entry["helped"] = scene.bed.settle(before)
+    scene.bed.repair(scene.row, scene)
+    settle(scene, before)
     still_inherited(scene, heir, numbers)
 
 
@@ -161,7 +167,7 @@ def play_on(scene, heirs, entry, before):
         require(wrote == (entry["handoff"] == "moved"), f"the handoff is {entry['handoff']}, the destination wrote: {wrote}")
         scene.handoff.finish()
     scene.acked = {load: load.recorder.acked() for load in scene.loads}
-    entry["helped"] = scene.bed.settle({})
+    settle(scene, {})
     nothing_lost(scene, scene.heirs_nodes[0], scene.acked)
     inherit(scene, scene.heirs_nodes[0])
 
@@ -192,6 +198,9 @@ def play(bed, row, column):
         (play_on if row.goes_on else play_out)(scene, heirs, entry, {node: before[node.name] for node in scene.out()})
         check_lives(scene, before)
         entry["records"] = sum(scene.acked.values()) + len(scene.acked)
+    except BaseException:
+        bed.wake()
+        raise
     finally:
         if heirs:
             heirs.close()

@@ -27,9 +27,8 @@ def line_of(entry):
         return f"{text} {entry['failed']}"
     if "impossible" in entry:
         return f"{text} {entry['impossible']}"
-    helped = f"; started anew: {' '.join(entry['helped'])}" if entry["helped"] else ""
     return (f"{text} directory {ms(entry['folder_ms'])}, {entry['records']} records there, by {entry.get('recoverer') or '-'}"
-            f", cell {entry['seconds']:.1f} s{helped}")
+            f", cell {entry['seconds']:.1f} s")
 
 
 def table(entries, rows, columns):

@@ -22,6 +22,7 @@ class Row:
     late = False       # the survivors' processes start after the fault
     everybody = False  # who will be left is not known before: processes on all nodes but the victim
     expels = False     # the victim is put out while it lives
+    wakes = False      # after the repair it tries to go on with what it had begun
 
     def __init__(self, name, text):
         self.name, self.text = name, text
@@ -49,7 +50,7 @@ class NodeWithoutPower(Row):
 
 
 class NodeFrozen(Row):
-    expels = True
+    expels = wakes = True
 
     def strike(self, scene):
         scene.mark()
@@ -71,7 +72,8 @@ class ProgramKilled(Row):
         kill_program(scene.victim, self.role, scene.bed.seconds)
 
     def repair(self, scene):
-        scene.cluster.power_on([scene.victim])
+        if self.expels:
+            scene.cluster.power_on([scene.victim])
 
 
 class LockdCrashes(Row):
@@ -99,7 +101,7 @@ class LockdHangs(Row):
 class Stopped(Row):
     """SIGSTOP to processes of the victim, for as long as it takes the others to go on."""
 
-    expels = True
+    expels = wakes = True
     pids = ()
 
     def __init__(self, name, text, which):
@@ -130,6 +132,7 @@ class LinkCut(Row):
     def __init__(self, name, text, net):
         super().__init__(name, text)
         self.net = net
+        self.wakes = net == "stor"
 
     def strike(self, scene):
         scene.mark()
