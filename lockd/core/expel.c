@@ -7,6 +7,8 @@
  * csvlockds have been restarted, must not come back and say that it has them: the node stays expelled until it mounts
  * anew.
  */
+#include <string.h>
+
 #include "lockd/core/core.h"
 
 static struct csv_expelled *find(struct csv_expelled *list, unsigned n, uint32_t nodeid)
@@ -113,6 +115,18 @@ void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_action
 	m->out = outer;
 }
 
+unsigned csv_machine_memory(const struct csv_machine *m, struct csv_expelled *list)
+{
+	memcpy(list, m->expelled, m->nexpelled * sizeof(*list));
+	return m->nexpelled;
+}
+
+void csv_machine_remember(struct csv_machine *m, const struct csv_expelled *list, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		note(m->expelled, &m->nexpelled, &list[i]);
+}
+
 bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid)
 {
 	const struct csv_space *sp;
@@ -123,6 +137,8 @@ bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid)
 	{
 		if (csv_space_has_node(sp, nodeid))
 			return false;
+		if (!sp->verified && !csv_space_deserted(sp))
+			return false; /* a slot of it may be found on disk yet, and others have the volume mounted */
 	}
 	return true;
 }

@@ -41,6 +41,13 @@ struct csv_machine_cfg {
 	uint64_t boot;	      /* random, another one at each csv_machine_new(): makes names of views unique */
 };
 
+/* A node that was to be fenced: the DLM may have given its locks away, so no mount of then comes back (expel.c). */
+struct csv_expelled {
+	uint32_t nodeid;
+	bool over;   /* it has mounted anew since */
+	uint64_t id; /* of that EXPEL */
+};
+
 enum csv_event_type {
 	CSV_EV_CONF,	    /* configuration change of the group, in order with messages */
 	CSV_EV_MSG,	    /* message from a member, in total order, own ones too */
@@ -181,5 +188,11 @@ bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid);
 void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_actions *out);
 /* Its slots went out and are all fenced and replayed, as far as a quorate group knows. */
 bool csv_machine_expelled(const struct csv_machine *m, uint32_t nodeid);
+/*
+ * The nodes that this machine remembers as expelled, at most CSV_NODES_MAX; how many. The next machine of this node is
+ * told of them before its first step: else all would have forgotten them if all csvlockds ended.
+ */
+unsigned csv_machine_memory(const struct csv_machine *m, struct csv_expelled *list);
+void csv_machine_remember(struct csv_machine *m, const struct csv_expelled *list, unsigned n);
 
 #endif

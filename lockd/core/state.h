@@ -14,6 +14,7 @@
 #include "lib/brl_wait.h"
 #include "lib/list.h"
 #include "lib/omap.h"
+#include "lockd/core/machine.h"
 #include "lockd/core/wire.h"
 #include "migrate/core/table.h"
 
@@ -42,13 +43,6 @@ enum csv_step {
 };
 
 struct csv_place;
-
-/* A node that was to be fenced: the DLM may have given its locks away, so no mount of then comes back. */
-struct csv_expelled {
-	uint32_t nodeid;
-	bool over;   /* it has mounted anew since */
-	uint64_t id; /* of that EXPEL */
-};
 
 struct csv_slot {
 	enum csv_life life;

@@ -13,7 +13,8 @@
  *   supervise.c the process around it that kills it when it hangs
  *   remount.c  mounts whose csvfs has died
  *   dlm.c      a process for each lockspace of the DLM; dlm_fit.c: can the DLM be used
- *   expel.c    nodes that are to be fenced; kill.c: nodes whose corosync has to end
+ *   expel.c    nodes that are to be fenced; memory.c: the file in which they are remembered; kill.c: nodes whose corosync
+ *              has to end
  *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook; incoming.c: the VMs it started
  */
 #ifndef CSV_LOCKD_DAEMON_H
@@ -167,6 +168,7 @@ void csv_kill_node(uint32_t nodeid); /* no answer is waited for; a node that is 
 
 /* ---- expel.c ---- */
 void csv_expel_request(struct csv_peer *p, const struct csv_msg *msg); /* NODE_FENCE */
+void csv_expel_recall(struct csv_daemon *d); /* a new machine: what is remembered from before (memory.h) */
 void csv_expel_look(struct csv_daemon *d); /* after each step of the machine */
 void csv_expel_gone(struct csv_peer *p);
 void csv_expel_lost(struct csv_daemon *d); /* no cluster: all who wait are told */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests that a node be fenced: multicast, and answered when nothing of it is left to be recovered. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/memory.h"
 
 struct expel {
 	struct csv_list link;
@@ -45,10 +47,60 @@ void csv_expel_request(struct csv_peer *p, const struct csv_msg *msg)
 	csv_driver_expel(d, e->nodeid);
 }
 
+/* ---- what the next csvlockd of this host must know ---- */
+
+static struct {
+	struct csv_expelled list[CSV_NODES_MAX];
+	unsigned n;
+	bool failed;
+} saved;
+
+void csv_expel_recall(struct csv_daemon *d)
+{
+	saved.n = csv_memory_read(d->conf.run_dir, d->conf.machine.cluster, saved.list);
+	csv_machine_remember(d->machine, saved.list, saved.n);
+}
+
+static bool is_saved(const struct csv_expelled *now, unsigned n)
+{
+	if (n != saved.n)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (now[i].nodeid != saved.list[i].nodeid || now[i].id != saved.list[i].id ||
+		    now[i].over != saved.list[i].over)
+			return false;
+	}
+	return true;
+}
+
+static bool save(struct csv_daemon *d)
+{
+	struct csv_expelled now[CSV_NODES_MAX];
+	unsigned n = csv_machine_memory(d->machine, now);
+	enum csv_err err;
+
+	if (is_saved(now, n))
+		return true;
+	err = csv_memory_write(d->conf.run_dir, d->conf.machine.cluster, now, n);
+	if (err && !saved.failed)
+		csv_error("which nodes are fenced cannot be kept in %s: %s; no fence is confirmed", d->conf.run_dir,
+			  csv_err_text(err));
+	saved.failed = err;
+	if (err)
+		return false;
+	memcpy(saved.list, now, n * sizeof(*now));
+	saved.n = n;
+	return true;
+}
+
+/* ---- answers ---- */
+
 void csv_expel_look(struct csv_daemon *d)
 {
 	struct csv_list *pos, *tmp;
 
+	if (!save(d))
+		return;
 	csv_list_for_each_safe(pos, tmp, &waiting) {
 		struct expel *e = csv_list_entry(pos, struct expel, link);
 		struct csv_msg done = { .type = CSV_MSG_DONE, .seq = e->seq, .last = 1 };

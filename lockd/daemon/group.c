@@ -197,6 +197,7 @@ enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why)
 	err = csv_machine_new(&d->conf.machine, &d->machine);
 	if (err)
 		goto finalize;
+	csv_expel_recall(d);
 	d->group = g;
 	err = join(g, why);
 	if (err)

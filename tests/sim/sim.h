@@ -193,11 +193,13 @@ struct sim_node {
 	bool hung;	       /* csvlockd stands still; corosync, csvfs and the kernel do not */
 	uint64_t hung_until;   /* the last time it stood still; the whole node's standstill counts too */
 	bool evicted;	       /* has been told; joins again soon */
+	struct csv_expelled memory[CSV_NODES_MAX]; /* what csvlockd left in its run directory, which ends with the boot */
+	unsigned nmemory;
 	struct sim_hung *late; /* what csvlockd will find when it goes on */
 	size_t nlate, caplate;
 	struct sim_fs fs;
 	uint64_t vid;		    /* of the last view that it was in */
-	uint32_t over[SIM_SLOTS];   /* lives of each slot that were over on the LUN when it formed: up to this one */
+	uint32_t over[SIM_SLOTS];   /* lives of each slot that were over on the LUN when that formed: up to this one */
 	uint64_t mounted;	    /* the last time its csvfs was seen at work */
 	unsigned inflight;	    /* commands of all lives of csvfs on this node since the last boot */
 	struct sim_event *deferred; /* while frozen */
@@ -359,7 +361,7 @@ bool sim_fs_busy(const struct sim_fs *fs);
 /* ---- check.c ---- */
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode);
 void sim_check_range(struct sim *s, unsigned n);
-void sim_check_view(struct sim *s, unsigned n);   /* it has just formed one */
+void sim_check_view(struct sim *s, unsigned n);   /* it has just formed one, its vid */
 void sim_check_ends(struct sim *s, unsigned n);   /* its csvfs is about to be no more */
 void sim_check_bounds(struct sim *s, unsigned n); /* once the faults have ended nobody waits for long */
 void sim_check_point(struct sim *s, unsigned n);

@@ -270,6 +270,7 @@ void sim_daemon_start(struct sim *s, unsigned n)
 	cfg.version_min = CSV_GROUP_VERSION_MIN;
 	cfg.version_max = (uint8_t)(CSV_GROUP_VERSION + (cfg.boot >> 32 & 1));
 	CSV_ASSERT(csv_machine_new(&cfg, &nd->m) == CSV_OK);
+	csv_machine_remember(nd->m, nd->memory, nd->nmemory);
 	nd->daemon = true;
 	nd->joined = false;
 	sim_trace(s, "n%u csvlockd starts", n + 1);
@@ -286,6 +287,7 @@ void sim_daemon_stop(struct sim *s, unsigned n)
 	nd->daemon = nd->joined = false;
 	sim_hang_end(nd);
 	nd->daemon_life++;
+	nd->nmemory = csv_machine_memory(nd->m, nd->memory);
 	csv_machine_free(nd->m);
 	nd->m = NULL;
 	sim_dlm_daemon_ended(s, n);
@@ -332,6 +334,7 @@ static void crash(struct sim *s, unsigned n)
 	drop_deferred(nd);
 	sim_daemon_stop(s, n);
 	sim_check_ends(s, n);
+	nd->nmemory = 0;
 	nd->fs = (struct sim_fs){ .life = nd->fs.life + 1, .state_since = s->now };
 	sim_cpg_down(s, n);
 	sim_dlm_crashed(s, n);

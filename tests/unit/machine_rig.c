@@ -209,8 +209,12 @@ void rig_open_beating(struct rig *r, unsigned nnodes)
 
 void rig_restart(struct rig *r, unsigned node)
 {
+	struct csv_expelled memory[CSV_NODES_MAX];
+	unsigned n = csv_machine_memory(r->m[node - 1], memory);
+
 	csv_machine_free(r->m[node - 1]);
 	machine(r, node - 1);
+	csv_machine_remember(r->m[node - 1], memory, n);
 	r->group[node - 1] = 0;
 	r->client[node - 1] = 0;
 	r->ntimers[node - 1] = 0;

@@ -337,6 +337,66 @@ static void test_expelled_does_not_come_back(void **state)
 	rig_close(&rig);
 }
 
+static void come_back(unsigned node)
+{
+	struct csv_msg msg = { .type = CSV_MSG_REATTACH,
+			       .slot = { .slot = node - 1, .incarnation = 1, .node = "back" } };
+
+	rig.again = true;
+	rig_hello(&rig, node);
+	rig_record(&rig, node, &msg);
+	rig_record(&rig, node, &(struct csv_msg){ .type = CSV_MSG_DECLARED });
+}
+
+/* They are all restarted once more before it is back. */
+static void test_expelled_is_remembered(void **state)
+{
+	open_dlm(3);
+	mount_all();
+	forget_all();
+	rig_expel(&rig, 1, 3);
+	assert_true(csv_machine_expelled(rig.m[0], 3));
+	forget_all();
+	come_back(1);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_ATTACHED));
+	come_back(3);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_FENCED));
+	assert_true(rig_same(&rig, 7));
+	rig_close(&rig);
+}
+
+/* Who has mounted anew since has nothing of then. */
+static void test_expelled_mounts_anew(void **state)
+{
+	open_dlm(3);
+	rig_expel(&rig, 1, 3);
+	mount_all();
+	forget_all();
+	come_back(3);
+	assert_non_null(rig_take(&rig, 3, CSV_MSG_ATTACHED));
+	assert_null(rig_take(&rig, 3, CSV_MSG_FENCED));
+	rig_close(&rig);
+}
+
+/* Somebody has the volume mounted, and nobody has looked yet whether the node has a slot. */
+static void test_expelled_while_in_doubt(void **state)
+{
+	const struct csv_msg *look;
+
+	open_dlm(3);
+	mount_all();
+	forget_all();
+	come_back(1);
+	rig_expel(&rig, 2, 3);
+	assert_false(csv_machine_expelled(rig.m[1], 3));
+	rig_timers(&rig, 1);
+	look = rig_take(&rig, 1, CSV_MSG_DIRTY);
+	assert_non_null(look);
+	rig_record(&rig, 1, &(struct csv_msg){ .type = CSV_MSG_DONE, .seq = look->seq });
+	assert_true(csv_machine_expelled(rig.m[1], 3));
+	rig_close(&rig);
+}
+
 /* L3: its csvlockd is gone for good, the node is not: recovered, and then out of the DLM by force. */
 static void test_node_without_csvlockd_leaves_the_dlm(void **state)
 {
@@ -371,6 +431,9 @@ int main(void)
 		cmocka_unit_test(test_in_use_is_asked_again),
 		cmocka_unit_test(test_expelled),
 		cmocka_unit_test(test_expelled_does_not_come_back),
+		cmocka_unit_test(test_expelled_is_remembered),
+		cmocka_unit_test(test_expelled_mounts_anew),
+		cmocka_unit_test(test_expelled_while_in_doubt),
 		cmocka_unit_test(test_node_without_csvlockd_leaves_the_dlm),
 	};
 
