@@ -82,6 +82,14 @@ static void check_zombies(struct sim *s, unsigned n)
 	}
 }
 
+/* Without quorum nothing is granted, whatever else would keep it from doing harm. */
+void sim_check_told(struct sim *s, unsigned n, const struct csv_msg *msg)
+{
+	if (msg->type == CSV_MSG_GRANT && !csv_machine_quorate(s->node[n].m))
+		sim_fail(s, "node %u is granted a %s lock without quorum", n + 1,
+			 csv_res_type_name((enum csv_res_type)msg->lock.res_type));
+}
+
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode)
 {
 	const struct sim_home *h = &s->disk.home[inode];

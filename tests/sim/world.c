@@ -190,6 +190,7 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 		sim_cpg_send(s, n, SIM_MSG, a->data, a->len);
 		break;
 	case CSV_ACT_CLIENT:
+		sim_check_told(s, n, &a->msg);
 		send_to_fs(s, n, a);
 		break;
 	case CSV_ACT_CLOSE:
