@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a csvlockd logs of a recovery (docs/RECOVERY.md), and how its time divides."""
 import re
+import time
 from datetime import datetime, timezone
 
 _STEP = r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node (\S+)\) is {}"
@@ -11,6 +12,15 @@ RECOVERER = re.compile(r"(\S+)Z \w+ csvlockd\[\d+\] volume \S+: slot \d+ \(node 
 def wall_clock(text):
     """Seconds since 1970 of a time as it stands in the log."""
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+def clock_ahead(node):
+    """Seconds by which a node's clock, which its log bears, is ahead of ours; 0 if less than the question takes."""
+    before = time.time()
+    there = float(node.run(["date", "+%s.%N"]).stdout)
+    after = time.time()
+    ahead = there - (before + after) / 2
+    return ahead if abs(ahead) > (after - before) / 2 else 0.0
 
 
 def recovery_times(text, victim, since):

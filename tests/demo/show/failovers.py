@@ -7,7 +7,7 @@ import late
 from agents import Agent, errno_of
 from harness.instance import MOUNT_POINT
 from harness.wait import wait_until
-from recoverylog import STEPS, parts, recovery_times
+from recoverylog import STEPS, clock_ahead, parts, recovery_times
 
 from .timeline import require
 
@@ -26,13 +26,6 @@ def state_of(stage, node):
     """State of the volume on a node."""
     volumes = stage.adm(node, "status", codes=(0, 5, 6))["volumes"]
     return volumes[0]["state"] if volumes else None
-
-
-def clock_ahead(node):
-    """Seconds by which a node's clock is before ours: 0 but for a machine, which has one of its own."""
-    before = time.time()
-    theirs = float(node.run(["date", "+%s.%N"]).stdout)
-    return theirs - (before + time.time()) / 2 if node.slowness > 1 else 0.0
 
 
 class Survivor:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The clusters that the matrix runs on, and what differs between them."""
 import json
-import time
 
 from commands import volume
 from harness import Cluster, csvfs
@@ -16,7 +15,7 @@ class Bed:
 
     name        of the bed, for reports
     cluster     harness.Cluster, or bed.Lab
-    seconds     deadline of whatever a cell waits for
+    seconds     deadline of whatever a cell waits for, on nodes that are not slow
     path_s      how long a mount waits for the path to the LUN once it is known to be gone
     """
 
@@ -37,14 +36,6 @@ class Bed:
     def log(self, node):
         """What csvlockd of a node has logged so far."""
         return (node.dir / "csvlockd.log").read_text(encoding="utf-8", errors="replace")
-
-    def clock_ahead(self, node):
-        """Seconds by which a node's clock is ahead of ours; 0 if less than the question takes."""
-        before = time.time()
-        there = float(node.run(["date", "+%s.%N"]).stdout)
-        after = time.time()
-        ahead = there - (before + after) / 2
-        return ahead if abs(ahead) > (after - before) / 2 else 0.0
 
     # -- afterwards --------------------------------------------------------
 
@@ -134,10 +125,8 @@ class Virtual(Bed):
     def __init__(self):
         from bed import Lab  # needs what only the lab has
 
-        lab = Lab(Instance.from_environment("matrix-lab").name, nodes=3, lun_size="4G", luns=1, use_csvfs=True,
-                  agent=str(BIN / "csv-dlm-fence"))
-        lab.use_lock("dlm")
-        super().__init__("lab", lab, 300, 30)
+        lab = Lab(Instance.from_environment("matrix-lab").name, nodes=3, lun_size="4G", luns=1, use_csvfs=True, fencing=True)
+        super().__init__("lab", lab, 60, 30)
 
     def impossible(self, row, column):
         if row == "node-without-power":

@@ -8,7 +8,7 @@ from agents import Agent, errno_of
 from harness.errors import HarnessError
 from harness.instance import MOUNT_POINT
 from records import RECORDS, SLOTS
-from recoverylog import STEPS, parts, recovery_times
+from recoverylog import STEPS, clock_ahead, parts, recovery_times
 from takeover import take_over
 
 from .beds import life
@@ -67,7 +67,7 @@ def split(scene):
     for node in reversed(scene.others):
         if node in scene.killed and not scene.row.late:
             continue
-        ahead = scene.bed.clock_ahead(node)
+        ahead = clock_ahead(node)
         times, who = recovery_times(scene.bed.log(node), scene.victim.name, scene.died + ahead)
         if set(times) == set(STEPS):
             return parts(times, scene.died + ahead), who

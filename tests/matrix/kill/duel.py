@@ -13,7 +13,7 @@ from harness import csvfs
 from harness.errors import HarnessError
 from harness.instance import MOUNT_POINT
 from records import RECORDS, SIZE
-from recoverylog import recovery_times
+from recoverylog import clock_ahead, recovery_times
 
 from .beds import life
 from .cell import CellFailed, require
@@ -118,7 +118,7 @@ def split_once(bed):
 
 def decision(bed, winner, loser, died):
     """Ms from the cut to the fence, and to the end of the replay, by the winner's log."""
-    ahead = bed.clock_ahead(winner.node)
+    ahead = clock_ahead(winner.node)
     times, _ = recovery_times(bed.log(winner.node), loser.node.name, died + ahead)
     return {f"{step}_ms": (times[step] - died - ahead) * 1000 if step in times else None
             for step in ("out", "fenced", "replayed")}

@@ -13,7 +13,7 @@ class Heir:
     """One process on a survivor, and the one thing that it wants."""
 
     def __init__(self, node, seconds, *operation):
-        self.node, self.seconds, self.operation = node, seconds, operation
+        self.node, self.seconds, self.operation = node, seconds * node.slowness, operation
         self.agent = Agent(node, seconds=2 * seconds)
         self.thread = threading.Thread(target=self._wait, daemon=True)
         self.done = self.error = None
