@@ -196,6 +196,7 @@ enum csv_err csv_mount_close(struct csv_mount *m)
 {
 	enum csv_err err;
 
+	csv_bdev_full_at_most(m->dev, CSV_FULL_LEAVE_MS);
 	if (m->kind->leaving)
 		m->kind->leaving(m);
 	err = close_core(m);

@@ -133,6 +133,7 @@ struct csv_bdev_full {
 	void *arg;
 	pthread_mutex_t lock;                /* held while it is told */
 	unsigned waiting;                    /* threads */
+	uint64_t until_ms;                   /* monotonic; 0: as long as it takes */
 };
 
 /* Every back end's struct starts with this one. */
@@ -201,6 +202,8 @@ enum csv_err csv_bdev_flush(struct csv_bdev *dev);
 enum csv_err csv_bdev_flush_patient(struct csv_bdev *dev);
 /* From now on patient requests wait for space, and `tell` hears of it. *full lives as long as the device. */
 void csv_bdev_on_full(struct csv_bdev *dev, struct csv_bdev_full *full, void (*tell)(void *arg, bool waits), void *arg);
+/* Nobody waits for space longer than this from now on; any thread. */
+void csv_bdev_full_at_most(struct csv_bdev *dev, unsigned ms);
 
 /* Several writes in flight at once, then wait for all; the first error wins. */
 struct csv_bdev_batch;

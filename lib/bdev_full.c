@@ -25,14 +25,35 @@ static void count(struct csv_bdev_full *full, int n)
 	pthread_mutex_unlock(&full->lock);
 }
 
-/* False: the device was stopped meanwhile. */
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void csv_bdev_full_at_most(struct csv_bdev *dev, unsigned ms)
+{
+	if (dev->full)
+		__atomic_store_n(&dev->full->until_ms, now_ms() + ms, __ATOMIC_SEQ_CST);
+}
+
+static bool over(const struct csv_bdev *dev)
+{
+	uint64_t until = __atomic_load_n(&dev->full->until_ms, __ATOMIC_SEQ_CST);
+
+	return csv_bdev_stopped(dev) || (until && now_ms() >= until);
+}
+
+/* False: the wait is over. */
 static bool rest(const struct csv_bdev *dev, unsigned ms)
 {
 	struct timespec tick = { .tv_nsec = TICK_MS * 1000000 };
 
-	for (unsigned t = 0; t < ms && !csv_bdev_stopped(dev); t += TICK_MS)
+	for (unsigned t = 0; t < ms && !over(dev); t += TICK_MS)
 		nanosleep(&tick, NULL);
-	return !csv_bdev_stopped(dev);
+	return !over(dev);
 }
 
 bool csv_bdev_wait_space(struct csv_bdev *dev, struct csv_space_wait *w, enum csv_err err)

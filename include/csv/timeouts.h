@@ -56,6 +56,7 @@
 
 /* csvfs */
 #define CSV_PATH_MS 120000u          /* default of path_timeout: paused, then failed */
+#define CSV_FULL_LEAVE_MS 10000u     /* an unmount waits for space at the array; else the journal is left to be replayed */
 #define CSV_HANDOFF_MS 30000u        /* handoff_timeout: how long an armed handle's write waits */
 
 /* hooks */

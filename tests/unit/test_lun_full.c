@@ -235,6 +235,15 @@ static void test_stopped(void **state)
 	assert_int_not_equal((intptr_t)err, CSV_OK);
 	assert_true(until_waits(&g, false));
 	g.thin.dev.stopped = 0;
+
+	/* So does the end of a mount, who begins to wait then too. */
+	assert_int_equal(pthread_create(&thread, NULL, write_main, &g), 0);
+	assert_true(until_waits(&g, true));
+	csv_bdev_full_at_most(&g.thin.dev, 0);
+	pthread_join(thread, &err);
+	assert_int_equal((intptr_t)err, CSV_LUNFULL);
+	assert_int_equal((intptr_t)write_main(&g), CSV_LUNFULL);
+	assert_true(until_waits(&g, false));
 	atomic_store(&g.thin.full, false);
 	teardown(&g);
 }
