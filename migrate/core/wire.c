@@ -56,10 +56,10 @@ static void flag(struct coder *c, bool *v)
 	*v = x == 1;
 }
 
-/* Times: in whole microseconds, since a double has no fixed bytes. */
+/* Times: in whole microseconds, the nearest, since a double has no fixed bytes. */
 static void ms(struct coder *c, double *v)
 {
-	uint64_t us = *v > 0 && *v < 1e12 ? (uint64_t)(*v * 1000) : 0;
+	uint64_t us = *v > 0 && *v < 1e12 ? (uint64_t)(*v * 1000 + 0.5) : 0;
 
 	u64(c, &us);
 	*v = (double)us / 1000;

@@ -261,6 +261,23 @@ static void test_transfer(void **state)
 	csv_ho_table_free(&b);
 }
 
+/* Who has it from a message and who has it from a member's state have the same. */
+static void test_times_stay(void **state)
+{
+	static struct csv_ho_msg back;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.kind = CSV_HO_MSG_ANSWER;
+	msg.event = CSV_HO_EV_COMMITTED;
+	for (uint64_t us = 0; us < 300000; us++) {
+		double ms = (double)us / 1000;
+
+		msg.times.journal = ms;
+		assert_true(csv_ho_msg_decode(&back, data, csv_ho_msg_encode(&msg, data)));
+		assert_true(back.times.journal >= ms && back.times.journal <= ms);
+	}
+}
+
 /* Whatever comes over the wire, the table stays whole. */
 static void test_garbage(void **state)
 {
@@ -401,17 +418,12 @@ static void test_agent_leaves_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good_day),
-		cmocka_unit_test(test_one_at_a_time),
-		cmocka_unit_test(test_moves_on),
-		cmocka_unit_test(test_transfer),
-		cmocka_unit_test(test_garbage),
-		cmocka_unit_test(test_all_pairs),
-		cmocka_unit_test(test_agent_repeats),
-		cmocka_unit_test(test_agent_tries_again),
-		cmocka_unit_test(test_agent_leaves_it),
-		cmocka_unit_test(test_first_io),
-		cmocka_unit_test(test_moves_on_from_a_dead_node),
+		cmocka_unit_test(test_good_day),	  cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_moves_on),	  cmocka_unit_test(test_transfer),
+		cmocka_unit_test(test_times_stay),	  cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_all_pairs),	  cmocka_unit_test(test_agent_repeats),
+		cmocka_unit_test(test_agent_tries_again), cmocka_unit_test(test_agent_leaves_it),
+		cmocka_unit_test(test_first_io),	  cmocka_unit_test(test_moves_on_from_a_dead_node),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
