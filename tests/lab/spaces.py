@@ -42,6 +42,13 @@ class Space(Talker):
         while self.hear() != line:
             pass
 
+    def drop_all(self):
+        """A successor, and no lock left of this machine."""
+        self.say("hangup")
+        self.await_line("end 0")
+        self.start()
+        self.ask("purge", "done 0 0 NL")
+
     def finish(self):
         """Leave the lockspace and end."""
         self.say("leave")

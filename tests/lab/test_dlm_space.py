@@ -10,16 +10,24 @@ from harness.wait import wait_until
 from spaces import Space
 
 
-@pytest.fixture
-def spaces(lab):
-    """One on each machine, all in one new lockspace."""
+@pytest.fixture(scope="module")
+def joined_spaces(session_lab):
+    """One on each machine, all in one new lockspace; joining it takes longer than most tests."""
     name = f"csv{uuid.uuid4().hex[:8]}"
-    found = [Space(node, name) for node in lab.nodes]  # joining waits for all that are in
+    found = [Space(node, name) for node in session_lab.nodes]  # joining waits for all that are in
     for space in found:
         space.expect("joined")
     yield found
     for space in found:
         space.finish()
+
+
+@pytest.fixture
+def spaces(joined_spaces):
+    """The same, without any lock."""
+    yield joined_spaces
+    for space in joined_spaces:
+        space.drop_all()
 
 
 def control(lab, name, value):

@@ -76,8 +76,16 @@ def volume_state(node):
     """State of the volume on a node in csvadm's words ('online', ...), or None if it has none."""
     try:
         done = node.run([BIN / "csvadm", "--json", "status"], timeout=10 * node.slowness, check=False)
-        volumes = json.loads(done.stdout)["volumes"]
-    except (HarnessError, ValueError, KeyError):
+    except HarnessError:
+        return None
+    return state_in(done.stdout)
+
+
+def state_in(text):
+    """The same out of what `csvadm --json status` has printed."""
+    try:
+        volumes = json.loads(text)["volumes"]
+    except (ValueError, KeyError):
         return None
     return next((volume["state"] for volume in volumes if volume["name"] == VOLUME), None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import csvfs, fabric
 from harness.cluster import Cluster
 from harness.errors import HarnessError
-from harness.instance import MOUNT_POINT
+from harness.instance import BIN, MOUNT_POINT
 
 from . import dlm, iscsi, taps
 from .fence import FenceAgent
@@ -131,6 +131,11 @@ class Lab(Cluster):
         for name, up in fabric.links(self.instance).items():
             if not up:
                 self.plug(*name.split("-"), True)
+        if not all(self.on_all(self.is_well)):
+            self.mend()
+
+    def mend(self):
+        """The slow part of heal()."""
         self.on_all(self.kill_unwell)
         down = [node for node in self.nodes if not node.up]
         if down:
@@ -142,9 +147,17 @@ class Lab(Cluster):
             self.on_all(csvfs.wait_online)
 
     def on_all(self, action):
-        """Call action(node) for every machine, at the same time."""
+        """What action(node) returns for every machine, called at the same time."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
-            list(pool.map(action, self.nodes))
+            return list(pool.map(action, self.nodes))
+
+    def is_well(self, node):
+        """Whether nothing is to be done for a machine: found out by one command, after every test."""
+        if not node.up:
+            return False
+        done = node.run(["sh", "-c", 'dlm_tool status >/dev/null && { [ -z "$0" ] || exec "$0" --json status; }',
+                         BIN / "csvadm" if self.use_csvfs else ""], check=False)
+        return done.returncode == 0 and (not self.use_csvfs or csvfs.state_in(done.stdout) == "online")
 
     def kill_unwell(self, node):
         """Kill a machine that only a new start brings back."""
