@@ -207,6 +207,7 @@ void csv_view_conf(struct csv_machine *m, const struct csv_event *ev);
 void csv_view_start(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_hello(struct csv_machine *m, uint32_t sender, struct csv_rbuf *r);
 void csv_view_formed(struct csv_machine *m); /* our state is that of the view: go on */
+void csv_view_down(struct csv_machine *m, const struct csv_event *ev);
 void csv_view_evict(struct csv_machine *m, unsigned at); /* conf[at] counts as gone from here on */
 int csv_view_index(const struct csv_machine *m, uint32_t nodeid); /* in conf; -1: it is not there */
 /* Whether these of conf (bit mask) have a quorum. */

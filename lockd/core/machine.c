@@ -118,6 +118,9 @@ void csv_machine_step(struct csv_machine *m, const struct csv_event *ev, struct 
 	case CSV_EV_TIMER:
 		csv_timer_fired(m, ev->timer);
 		break;
+	case CSV_EV_DOWN:
+		csv_view_down(m, ev);
+		break;
 	case CSV_EV_DLM:
 		csv_dlm_said(m, ev->dlm);
 		break;

@@ -54,7 +54,8 @@ enum csv_event_type {
 	CSV_EV_CLIENT,	    /* record from a local client */
 	CSV_EV_CLIENT_GONE, /* its connection closed */
 	CSV_EV_TIMER,
-	CSV_EV_DLM, /* the DLM's engine has something to say about a lock of this node */
+	CSV_EV_DOWN, /* nodes have left corosync's ring: down */
+	CSV_EV_DLM,  /* the DLM's engine has something to say about a lock of this node */
 };
 /* GRANT, DENY: of the request with this number. LOST: a lock that was claimed is not there. */
 enum csv_dlm_said { CSV_DLM_SAID_GRANT, CSV_DLM_SAID_DENY, CSV_DLM_SAID_BAST, CSV_DLM_SAID_LOST };
@@ -70,6 +71,7 @@ struct csv_event {
 	/*
 	 * CONF: members of the group now.  down: those that left because their node is gone (else only their csvlockd
 	 * ended, and L3's re-attach time runs).  It need not be the same on all members: it only hastens.
+	 * DOWN: down only, wherever in the order; of a node whose csvlockd had left the group before, no CONF tells.
 	 */
 	unsigned nmembers;
 	uint32_t member[CSV_NODES_MAX];

@@ -90,6 +90,14 @@ static unsigned silence(const struct csv_machine *m, uint32_t nodeid)
 	return at < 0 ? 0 : m->silent[at];
 }
 
+static void note_down(struct csv_machine *m, const struct csv_event *ev)
+{
+	for (unsigned i = 0; i < ev->ndown && i < CSV_NODES_MAX; i++) {
+		if (csv_view_index(m, ev->down[i]) < 0)
+			csv_node_set_down(m, ev->down[i], true);
+	}
+}
+
 static void set_conf(struct csv_machine *m, const struct csv_event *ev)
 {
 	unsigned silent[CSV_NODES_MAX];
@@ -105,10 +113,7 @@ static void set_conf(struct csv_machine *m, const struct csv_event *ev)
 	m->alone = m->nconf == 1;
 	for (unsigned i = 0; i < m->nconf; i++)
 		csv_node_set_down(m, m->conf[i], false);
-	for (unsigned i = 0; i < ev->ndown && i < CSV_NODES_MAX; i++) {
-		if (csv_view_index(m, ev->down[i]) < 0)
-			csv_node_set_down(m, ev->down[i], true);
-	}
+	note_down(m, ev);
 }
 
 /* Members that are not in the configuration any more: from here on their slots are lost (L1 freezes at this point). */
@@ -364,6 +369,14 @@ static void form(struct csv_machine *m)
 	if (base < 0)
 		csv_declare_all(m);
 	csv_view_formed(m);
+}
+
+/* Who is in the configuration still is left to the CONF that follows.  Without a view its forming looks at them. */
+void csv_view_down(struct csv_machine *m, const struct csv_event *ev)
+{
+	note_down(m, ev);
+	if (m->phase == CSV_PHASE_FORMED)
+		csv_expire_down(m);
 }
 
 void csv_view_formed(struct csv_machine *m)

@@ -26,6 +26,8 @@ struct csv_group {
 	cpg_handle_t cpg;
 	int fd;
 	uint32_t nodeid;
+	size_t nring; /* corosync's members, as on_ring() was told last */
+	uint32_t ring[CSV_NODES_MAX];
 	struct csv_list out;
 	bool retrying;
 	qb_loop_timer_handle retry;
@@ -70,6 +72,33 @@ static void on_confchg(cpg_handle_t h, const struct cpg_name *name, const struct
 	for (size_t i = 0; i < njoined; i++)
 		csv_info("node %u has joined the group", joined[i].nodeid);
 	csv_driver_step(g->daemon, &ev);
+}
+
+static bool in_ring(uint32_t nodeid, const uint32_t *member, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (member[i] == nodeid)
+			return true;
+	}
+	return false;
+}
+
+/* Who leaves the ring is gone, also if its csvlockd had left the group before: on_confchg() does not tell of those. */
+static void on_ring(cpg_handle_t h, struct cpg_ring_id id, uint32_t n, const uint32_t *member)
+{
+	struct csv_event ev = { .type = CSV_EV_DOWN };
+	struct csv_group *g = group_of(h);
+
+	if (!g || n > CSV_NODES_MAX)
+		return;
+	for (size_t i = 0; i < g->nring; i++) {
+		if (!in_ring(g->ring[i], member, n))
+			ev.down[ev.ndown++] = g->ring[i];
+	}
+	memcpy(g->ring, member, n * sizeof(*member));
+	g->nring = n;
+	if (ev.ndown)
+		csv_driver_step(g->daemon, &ev);
 }
 
 /* Sends what is queued until corosync takes no more. */
@@ -175,7 +204,10 @@ static enum csv_err join(struct csv_group *g, struct csv_why *why)
 
 enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why)
 {
-	cpg_model_v1_data_t model = { .cpg_deliver_fn = on_deliver, .cpg_confchg_fn = on_confchg };
+	cpg_model_v1_data_t model = { .cpg_deliver_fn = on_deliver,
+				      .cpg_confchg_fn = on_confchg,
+				      .cpg_totem_confchg_fn = on_ring,
+				      .flags = CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF };
 	struct csv_group *g = calloc(1, sizeof(*g));
 	enum csv_err err = CSV_NOCLUSTER;
 

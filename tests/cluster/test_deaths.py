@@ -5,6 +5,8 @@ import errno
 import os
 import struct
 
+import pytest
+
 from agents import Agent, Recorder, errno_of
 from commands import adm, slot, volume
 from daemons import kill_program
@@ -14,6 +16,7 @@ from records import RECORDS
 from takeover import TAKE_OVER_S, nothing_lost, rejoined
 
 ALL = ["n1", "n2", "n3"]
+CONF = "/etc/csvfs/csvfs.conf"
 
 
 def test_node_killed_under_load(cluster, place, load):
@@ -76,6 +79,38 @@ def test_csvlockd_killed_for_good(cluster, place, load):
         assert errno_of(agent.call, "listdir", MOUNT_POINT) == errno.EIO
     node.run(["csvadm", "umount", MOUNT_POINT])
     csvfs.mount(node, cluster.lun)
+    rejoined(cluster, "n1", before)
+
+
+@pytest.fixture
+def patient(cluster):
+    """n2 and n3 would wait for a csvlockd that has ended for longer than anything takes here."""
+    nodes = [cluster.node(name) for name in ("n2", "n3")]
+    for node in nodes:
+        node.run(["sh", "-c", 'printf "[timeouts]\\nreattach_ms = 60000\\n" >"$0"', CONF])
+        restart_lockd(node)
+    yield
+    for node in nodes:
+        node.remove_file(CONF)
+        restart_lockd(node)
+
+
+def restart_lockd(node):
+    """Its mount attaches again."""
+    kill_program(node, "csvlockd")
+    csvfs.begin_lockd(node)
+    csvfs.wait_lockd(node)
+    csvfs.wait_online(node)
+
+
+def test_node_dies_after_its_csvlockd(cluster, place, load, patient):
+    """The group tells of the csvlockd only; that the node is gone, too, ends the wait for it."""
+    before = volume(cluster.node("n1"))
+    kill_program(cluster.node("n1"), "csvlockd")
+    cluster.wait_until("n2 to wait for it", lambda: volume(cluster.node("n2"))["state"] == "recovering", 10)
+    cluster.poweroff("n1")
+    nothing_lost(cluster.node("n2"), place, load)
+    cluster.start("n1")
     rejoined(cluster, "n1", before)
 
 

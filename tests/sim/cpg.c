@@ -66,6 +66,22 @@ static void tell_conf(struct sim *s, unsigned n, uint64_t group, uint64_t down)
 	sim_step(s, n, &ev);
 }
 
+/* Nodes that have left corosync's ring, whether their csvlockd was in the group or not. */
+static void tell_down(struct sim *s, unsigned n, uint64_t down)
+{
+	struct sim_node *nd = &s->node[n];
+	struct csv_event ev = { .type = CSV_EV_DOWN };
+
+	if (!down || !nd->daemon || !nd->joined)
+		return;
+	for (unsigned i = 0; i < s->nnodes; i++) {
+		if (down >> i & 1)
+			ev.down[ev.ndown++] = i + 1;
+	}
+	sim_trace(s, "n%u down %#llx", n + 1, (unsigned long long)down);
+	sim_step(s, n, &ev);
+}
+
 static void deliver_entry(struct sim *s, unsigned n, const struct sim_entry *e)
 {
 	struct sim_node *nd = &s->node[n];
@@ -243,7 +259,7 @@ static void tell_change(struct sim *s, unsigned n, uint64_t before, uint64_t sta
 static void reform(struct sim *s, uint64_t members)
 {
 	struct sim_ring *ring = ring_new(s, members);
-	uint64_t stay[SIM_NODES] = { 0 }, before[SIM_NODES] = { 0 }, all = 0, todo = members;
+	uint64_t stay[SIM_NODES] = { 0 }, before[SIM_NODES] = { 0 }, down[SIM_NODES] = { 0 }, all = 0, todo = members;
 	bool one_by_one = sim_chance(s, s->nnodes > 8 ? 10 : 50);
 
 	sim_trace(s, "ring %#llx", (unsigned long long)members);
@@ -264,6 +280,7 @@ static void reform(struct sim *s, uint64_t members)
 				continue;
 			before[i] = s->node[i].group;
 			stay[i] = before[i] & together;
+			down[i] = old ? old->members & ~members : 0;
 			all |= stay[i];
 		}
 	}
@@ -275,6 +292,7 @@ static void reform(struct sim *s, uint64_t members)
 		if (!(members >> i & 1))
 			continue;
 		tell_change(s, i, before[i], stay[i], all, one_by_one);
+		tell_down(s, i, down[i]);
 		kick_queue(s, i);
 	}
 }

@@ -163,6 +163,21 @@ void rig_group(struct rig *r, unsigned mask, bool down)
 	}
 }
 
+void rig_down(struct rig *r, unsigned nodes, unsigned told)
+{
+	for (unsigned n = 0; n < r->nnodes; n++) {
+		struct csv_event ev = { .type = CSV_EV_DOWN };
+
+		for (unsigned i = 0; i < r->nnodes; i++) {
+			if (nodes >> i & 1)
+				ev.down[ev.ndown++] = i + 1;
+		}
+		if (told >> n & 1)
+			step(r, n, &ev);
+	}
+	rig_settle(r);
+}
+
 static void machine(struct rig *r, unsigned n)
 {
 	static uint64_t boot;

@@ -64,6 +64,8 @@ void rig_close(struct rig *r);
 void rig_settle(struct rig *r);
 /* Nodes (bit mask, bit 0: node 1) become a group of their own; `down`: the others' nodes are gone. Does not settle. */
 void rig_group(struct rig *r, unsigned mask, bool down);
+/* Nodes (bit mask) have left the ring, as those of another mask are told; their csvlockd left the group before. Settles. */
+void rig_down(struct rig *r, unsigned nodes, unsigned told);
 /* A machine begins again, without state and not in the group; it has what its predecessor left it. */
 void rig_restart(struct rig *r, unsigned node);
 /* A machine is delivered nothing more, until it goes on and finds all messages; it finds no CONF. */

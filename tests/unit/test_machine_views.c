@@ -280,6 +280,38 @@ static void test_reattach(void **state)
 	assert_true(rig_same(&rig, 7));
 }
 
+/* First its csvlockd ends, then its node: nobody can come back, so the re-attach time need not run out. */
+static void test_node_follows_its_csvlockd(void **state)
+{
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_settle(&rig);
+	assert_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	rig_down(&rig, 4, 3);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+	assert_true(rig_same(&rig, 3));
+}
+
+/* The same while no view is formed. */
+static void test_node_follows_at_once(void **state)
+{
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_down(&rig, 4, 3);
+	assert_non_null(rig_take(&rig, 1, CSV_MSG_FENCE));
+}
+
+/* Of a member in the configuration the CONF tells; a node that comes back is none that is gone. */
+static void test_node_goes_and_comes(void **state)
+{
+	rig_down(&rig, 4, 7);
+	assert_int_equal(rig_view(&rig, 1).frozen, 0);
+	rig_restart(&rig, 3);
+	rig_group(&rig, 3, false);
+	rig_settle(&rig);
+	assert_null(rig_take(&rig, 1, CSV_MSG_FENCE)); /* that its csvlockd ended is no reason */
+}
+
 static void test_reattach_too_late(void **state)
 {
 	rig_restart(&rig, 3);
@@ -560,6 +592,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_last_mount_crashes, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_no_clean_slot, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_reattach, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_node_follows_its_csvlockd, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_node_follows_at_once, open_three, close_rig),
+		cmocka_unit_test_setup_teardown(test_node_goes_and_comes, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_reattach_too_late, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_joiner_gets_state, open_three, close_rig),
 		cmocka_unit_test_setup_teardown(test_merge, open_three, close_rig),
