@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The clusters that the matrix runs on, and what differs between them."""
+import contextlib
 import json
 
 from commands import volume
 from harness import Cluster, csvfs
+from harness.errors import WaitTimeout
 from harness.instance import BIN, MOUNT_POINT, Instance
 from recoverylog import recovery_times
 
+LATE_S = 30  # for late writes of a machine that wakes up
 ALIVE = ("online", "recovering", "paused", "no quorum")
 
 
@@ -145,6 +148,14 @@ class Virtual(Bed):
             self.cluster.net_cut(scene.victim.name)
         if row.wakes or not row.expels:
             row.repair(scene)
+        if row.wakes:
+            self.give_time(scene)
+
+    def give_time(self, scene):
+        """For what the victim may still try. One that waits for a lock gets no answer, alone as it is."""
+        with contextlib.suppress(WaitTimeout):
+            self.cluster.wait_until("its writers to fail", lambda: all(load.recorder.failed() for load in scene.loads
+                                                                       if load.endless), LATE_S)
 
     def may_rejoin(self, node):
         return self.runs(node) and not node.outcast.exists()
