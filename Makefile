@@ -243,10 +243,12 @@ lab-bench: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory all
 	@tests/lab/bench
 
-# Who dies, and in the middle of what: every pair of the two, on five nodes of this host.
+# Who dies, and in the middle of what: every pair of the two, on five nodes of this host. Then each step of a handoff.
 matrix: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all
+	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror VARIANT=bugs all
 	@tests/matrix/run
+	@tests/run handoff-steps=pytest:tests/cluster/test_handoff_stops.py
 
 # The same on three virtual machines, with the kernel's DLM.
 lab-matrix: setup
