@@ -191,6 +191,22 @@ void csv_dlm_evicted(struct csv_machine *m)
 		kill_for(m, m->evicted[i]);
 }
 
+bool csv_machine_quiet(const struct csv_machine *m)
+{
+	return csv_list_empty(&m->fifo);
+}
+
+void csv_machine_sync(struct csv_machine *m, struct csv_actions *out)
+{
+	struct csv_actions *outer = m->out;
+	struct csv_wbuf w;
+
+	m->out = out;
+	w = csv_op_begin(m, CSV_G_SYNC, NULL);
+	csv_op_submit(m, &w);
+	m->out = outer;
+}
+
 /* ---- what comes back ---- */
 
 static void tell_bast(struct csv_machine *m, const struct csv_local *c, struct csv_hold *h)

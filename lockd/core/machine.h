@@ -185,7 +185,12 @@ void csv_machine_view(const struct csv_machine *m, const uint8_t *uuid, struct c
 /* Whether this node may leave the DLM's lockspace of the volume: it has no mount there, nor anything to be recovered. */
 bool csv_machine_dlm_unused(const struct csv_machine *m, const uint8_t *uuid);
 
+/* No own operation is on its way. */
+bool csv_machine_quiet(const struct csv_machine *m);
+
 /* ---- orders of the daemon ---- */
+/* Multicasts SYNC, behind which all has come that was ordered before. */
+void csv_machine_sync(struct csv_machine *m, struct csv_actions *out);
 /* Multicasts that a node's slots go out, on all volumes, whether it is a member or not. */
 void csv_machine_expel(struct csv_machine *m, uint32_t nodeid, struct csv_actions *out);
 /* Its slots went out and are all fenced and replayed, as far as a quorate group knows. */

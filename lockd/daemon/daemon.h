@@ -85,9 +85,12 @@ enum csv_err csv_conf_detect(uint32_t token, uint32_t consensus, unsigned *ms, s
 /* Joins the CPG group; events go to csv_driver_step(). If corosync goes, csv_driver_cluster_lost() is called. */
 enum csv_err csv_group_join(struct csv_daemon *d, struct csv_why *why);
 void csv_group_leave(struct csv_daemon *d);
-/* Queues and sends as flow control allows, in order. data is copied. */
-/* Delivers all that corosync has for us, now. Not from within a step of the machine. */
+/*
+ * Delivers all that corosync has for us, now. If that cannot be made sure of (backlog.h), it multicasts SYNC, and the
+ * machine tells of no grant of the DLM that it is given now before that is back. Not from within a step of the machine.
+ */
 void csv_group_catch_up(struct csv_daemon *d);
+/* Queues and sends as flow control allows, in order. data is copied. */
 void csv_group_send(struct csv_daemon *d, const void *data, size_t len);
 
 /* ---- driver.c ---- */
@@ -99,6 +102,8 @@ void csv_driver_connect(struct csv_daemon *d);
 void csv_driver_stop(struct csv_daemon *d);
 /* Multicasts a handoff message of this node. */
 void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg);
+/* Multicasts SYNC: until it is back, no grant of the DLM is told. */
+void csv_driver_sync(struct csv_daemon *d);
 /* Multicasts that a node is to be out. */
 void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid);
 

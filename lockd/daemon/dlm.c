@@ -93,6 +93,9 @@ static void on_say(void *arg, const struct csv_dlm_saying *what)
 
 /* ---- to the process ---- */
 
+/* Results that are taken before the loop turns again. */
+#define TAKE_MAX 64
+
 static int32_t on_space(int32_t fd, int32_t revents, void *arg);
 static void watch(struct space *s);
 
@@ -320,21 +323,26 @@ static void take(struct space *s, struct csv_dlm_res *r)
 static int32_t on_space(int32_t fd, int32_t revents, void *arg)
 {
 	struct space *s = arg;
-	struct csv_dlm_res r;
+	struct csv_dlm_res r[TAKE_MAX];
 	ssize_t n = 1;
+	int got = 0, err;
 
+	while (got < TAKE_MAX) {
+		n = recv(fd, &r[got], sizeof(r[got]), MSG_DONTWAIT);
+		if (n != (ssize_t)sizeof(r[got]))
+			break;
+		got++;
+	}
+	err = errno;
 	/*
 	 * dlm_controld lets the DLM go on without the fence agent if the missing node has booted and joined again.
 	 * That it was gone corosync has told us by then: we must know it, and be frozen, before the DLM's grants count.
+	 * So what corosync has is looked for when they have been read, not before.
 	 */
 	csv_group_catch_up(s->d);
-	for (int i = 0; i < 64; i++) {
-		n = recv(fd, &r, sizeof(r), MSG_DONTWAIT);
-		if (n != (ssize_t)sizeof(r))
-			break;
-		take(s, &r);
-	}
-	if (n >= 0 ? n != (ssize_t)sizeof(r) : errno != EAGAIN && errno != EINTR) {
+	for (int i = 0; i < got; i++)
+		take(s, &r[i]);
+	if (n >= 0 ? n != (ssize_t)sizeof(r[0]) : err != EAGAIN && err != EINTR) {
 		ended(s);
 		return 0;
 	}

@@ -132,6 +132,14 @@ void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg)
 	carry_out_all(d, &actions);
 }
 
+void csv_driver_sync(struct csv_daemon *d)
+{
+	struct csv_actions actions = { 0 };
+
+	csv_machine_sync(d->machine, &actions);
+	carry_out_all(d, &actions);
+}
+
 void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid)
 {
 	struct csv_actions actions = { 0 };

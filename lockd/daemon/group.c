@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "lockd/daemon/backlog.h"
 #include "lockd/daemon/daemon.h"
 
 #define GROUP_NAME "csvfs"
@@ -29,6 +30,7 @@ struct csv_group {
 	size_t nring; /* corosync's members, as on_ring() was told last */
 	uint32_t ring[CSV_NODES_MAX];
 	struct csv_list out;
+	struct csv_backlog backlog;
 	bool retrying;
 	qb_loop_timer_handle retry;
 };
@@ -47,8 +49,10 @@ static void on_deliver(cpg_handle_t h, const struct cpg_name *name, uint32_t nod
 	struct csv_event ev = { .type = CSV_EV_MSG, .sender = nodeid, .data = msg, .len = len };
 	struct csv_group *g = group_of(h);
 
-	if (g)
-		csv_driver_step(g->daemon, &ev);
+	if (!g)
+		return;
+	csv_backlog_took(&g->backlog, len);
+	csv_driver_step(g->daemon, &ev);
 }
 
 static void on_confchg(cpg_handle_t h, const struct cpg_name *name, const struct cpg_address *member, size_t nmember,
@@ -59,6 +63,7 @@ static void on_confchg(cpg_handle_t h, const struct cpg_name *name, const struct
 
 	if (!g)
 		return;
+	csv_backlog_took(&g->backlog, (nmember + nleft + njoined) * sizeof(*member));
 	for (size_t i = 0; i < nmember && ev.nmembers < CSV_NODES_MAX; i++)
 		ev.member[ev.nmembers++] = member[i].nodeid;
 	for (size_t i = 0; i < nleft; i++) {
@@ -158,6 +163,8 @@ static int32_t on_readable(int32_t fd, int32_t revents, void *arg)
 		rc = CS_OK;
 	for (int i = 0; i < DELIVER_MAX && rc == CS_OK && !d->evicted; i++)
 		rc = cpg_dispatch(d->group->cpg, CS_DISPATCH_ONE_NONBLOCKING);
+	if (rc == CS_ERR_TRY_AGAIN)
+		csv_backlog_ring_empty(&d->group->backlog);
 	if (!d->evicted && (rc == CS_OK || rc == CS_ERR_TRY_AGAIN))
 		return 0;
 	if (d->evicted)
@@ -183,6 +190,8 @@ void csv_group_catch_up(struct csv_daemon *d)
 		;
 	if (d->evicted)
 		qb_loop_job_add(d->loop, QB_LOOP_HIGH, d, on_evicted); /* not from within what called us */
+	else if (d->group && csv_backlog_ask(&d->group->backlog, csv_machine_quiet(d->machine)))
+		csv_driver_sync(d);
 }
 
 static enum csv_err join(struct csv_group *g, struct csv_why *why)
