@@ -31,6 +31,8 @@
 	X(LATE_OPS_LOST)          /* transfer: what was delivered while the state came is not applied to it */ \
 	X(REPLAY_WITHOUT_FENCE)   /* recovery: nobody is fenced before replays */ \
 	X(J6_NOBODY_USES_IT)      /* recovery: whoever asks is told that nobody uses the torn block */ \
+	X(DLM_TOLD_WHILE_FROZEN)  /* dlm: what the DLM grants is told while a slot is out */ \
+	X(DLM_TOLD_EARLY)         /* dlm: it is told before own operations have come back */ \
 	X(RANGES_OF_THE_DEAD)     /* byte ranges outlive the mount that had them */
 
 enum csv_bug {

@@ -16,6 +16,7 @@
  */
 #include <string.h>
 
+#include "lib/bug.h"
 #include "lockd/core/core.h"
 
 /* ---- which engine ---- */
@@ -83,15 +84,21 @@ static void be_late(struct csv_machine *m, struct csv_local *c, struct csv_hold 
 	m->nlate++;
 }
 
+static bool is_known(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
+{
+	return m->phase == CSV_PHASE_FORMED && sp && !c->redeclare && c->phase != CSV_LOCAL_DECLARING &&
+	       c->phase != CSV_LOCAL_FENCED;
+}
+
 static bool may_ask(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
 {
-	return m->phase == CSV_PHASE_FORMED && sp && !csv_space_frozen(sp) && !c->redeclare &&
-	       c->phase != CSV_LOCAL_DECLARING && c->phase != CSV_LOCAL_FENCED;
+	return is_known(m, c, sp) && !csv_space_frozen(sp);
 }
 
 static bool may_tell(const struct csv_machine *m, const struct csv_local *c, const struct csv_space *sp)
 {
-	return may_ask(m, c, sp) && m->quorate && csv_list_empty(&m->fifo);
+	return is_known(m, c, sp) && m->quorate && (!csv_space_frozen(sp) || CSV_BUG(DLM_TOLD_WHILE_FROZEN)) &&
+	       (csv_list_empty(&m->fifo) || CSV_BUG(DLM_TOLD_EARLY));
 }
 
 static struct csv_space *space_of(const struct csv_machine *m, const struct csv_local *c)

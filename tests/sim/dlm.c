@@ -9,6 +9,7 @@
  * orphans, and what it had only asked for goes; an adopted lock is told of no want that was there before (L4).
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -344,12 +345,23 @@ static void arrive(struct sim *s, uint64_t n, uint64_t b, void *data)
 	csv_list_push_back(&s->dlm.arrived, &a->link);
 }
 
+/* What a csvfs has is given up in the DLM only when it has given it up. */
+static void check_unlock(struct sim *s, unsigned n, const struct csv_dlm_req *req)
+{
+	struct csv_res res = { .type = CSV_RES_INODE };
+
+	if (req->op == CSV_DLM_UNLOCK && sscanf(req->name, "inode:%" SCNx64, &res.id) == 1 && counts(s, n, res))
+		sim_fail(s, "node %u: csvlockd gives up a lock that its csvfs has", n + 1);
+}
+
 static void on_send(void *arg, const struct csv_dlm_req *req)
 {
 	struct sim_dlm_node *dn = arg;
 	struct sim *s = dn->sim;
-	struct csv_dlm_req *copy = malloc(sizeof(*copy));
+	struct csv_dlm_req *copy;
 
+	check_unlock(s, dn->index, req);
+	copy = malloc(sizeof(*copy));
 	CSV_ASSERT(copy);
 	*copy = *req;
 	sim_at(s, in_order(s, &dn->to_last), (int)dn->index, &s->node[dn->index].daemon_life, arrive, dn->index, 0,

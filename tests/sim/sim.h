@@ -360,7 +360,8 @@ bool sim_fs_busy(const struct sim_fs *fs);
 
 /* ---- check.c ---- */
 void sim_check_grant(struct sim *s, unsigned n, uint32_t inode, enum csv_mode mode);
-void sim_check_told(struct sim *s, unsigned n, const struct csv_msg *msg); /* what csvlockd tells its csvfs */
+/* What csvlockd tells its csvfs; its own operations that were on their way when it decided that. */
+void sim_check_told(struct sim *s, unsigned n, const struct csv_msg *msg, size_t own);
 void sim_check_range(struct sim *s, unsigned n);
 void sim_check_view(struct sim *s, unsigned n);   /* it has just formed one, its vid */
 void sim_check_ends(struct sim *s, unsigned n);   /* its csvfs is about to be no more */

@@ -31,6 +31,8 @@
 	X(LATE_OPS_LOST)                                                                                               \
 	X(REPLAY_WITHOUT_FENCE)                                                                                        \
 	X(J6_NOBODY_USES_IT)                                                                                           \
+	X(DLM_TOLD_WHILE_FROZEN)                                                                                       \
+	X(DLM_TOLD_EARLY)                                                                                              \
 	X(RANGES_OF_THE_DEAD)
 
 #ifdef CSV_BUGS

@@ -180,6 +180,19 @@ static void note_view(struct sim *s, unsigned n)
 	s->views += news;
 }
 
+/* Own operations that were on their way when the machine made this action; those sent behind it came later. */
+static size_t own_ops(struct sim *s, unsigned n, const struct csv_action *a)
+{
+	const struct csv_list *fifo = &s->node[n].m->fifo;
+	size_t all = 0, later = 0;
+
+	for (const struct csv_list *pos = fifo->next; pos != fifo; pos = pos->next)
+		all++;
+	for (a++; a < s->actions.list + s->actions.n; a++)
+		later += a->type == CSV_ACT_SEND && ((const uint8_t *)a->data)[5] >= CSV_G_JOIN;
+	return all > later ? all - later : 0;
+}
+
 static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 {
 	struct sim_node *nd = &s->node[n];
@@ -190,7 +203,7 @@ static void carry_out(struct sim *s, unsigned n, const struct csv_action *a)
 		sim_cpg_send(s, n, SIM_MSG, a->data, a->len);
 		break;
 	case CSV_ACT_CLIENT:
-		sim_check_told(s, n, &a->msg);
+		sim_check_told(s, n, &a->msg, own_ops(s, n, a));
 		send_to_fs(s, n, a);
 		break;
 	case CSV_ACT_CLOSE:
