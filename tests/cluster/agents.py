@@ -120,6 +120,10 @@ class Recorder(Follower):
         super().__init__(node, ["/usr/bin/python3", RECORDER, kind, path, str(first), *([str(count)] if count else [])],
                          first - 1)
 
+    def wait_more(self, count, seconds=30):
+        """As Follower.wait_more(), for fewer on a slow node."""
+        super().wait_more(max(1, count // self.node.slowness), seconds)
+
     def acked(self):
         """Kills it and returns the number of the last record that was acknowledged."""
         self.end()

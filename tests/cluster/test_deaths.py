@@ -63,7 +63,7 @@ def test_csvlockd_killed_and_back_in_time(cluster, place, load):
     with Agent(cluster.node("n2")) as other:
         assert errno_of(other.open, "disk", f"{place}/disk.img", "O_RDWR") == errno.EBUSY
         other.call("mkdir", f"{place}/meanwhile")
-    assert load[0].acked() > 2 * RECORDS
+    assert load[0].acked() > 2 * RECORDS // node.slowness
 
 
 def test_csvlockd_killed_for_good(cluster, place, load):

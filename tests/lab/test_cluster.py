@@ -25,7 +25,6 @@ from test_handoff import (
     test_abort_and_third_start,
     test_daemon_is_restarted,
     test_moves_both_disks,
-    test_source_dies_after_commit,
     test_takeback,
     test_there_and_back,
 )

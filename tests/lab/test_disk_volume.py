@@ -105,21 +105,6 @@ def test_second_mount_and_tools_are_refused(volume):
     assert done.returncode == 3 and "mounted" in done.stderr
 
 
-def test_frozen_machine_writes_late(volume):
-    one, two, three = volume.nodes
-    dead_key = key(one)
-    writer = FileWriter(one, "frozen")
-    writer.read_on(20)
-    volume.freeze("n1")
-    overwrite(two, writer.path)
-    assert dead_key not in Disk(two, volume.disk()).keys()
-    volume.thaw("n1")
-    assert writer.rest().startswith("refused")
-    wait_until("n1 to say that it is fenced", lambda: status(one)["state"] in ("fenced", "failed"), EVENT_S)
-    assert two.run(["head", "-c", BLOCK, writer.path], text=False).stdout == b"\xff" * BLOCK
-    assert Disk(two, volume.disk()).keys() == {key(two), key(three)}
-
-
 def test_target_restarts_under_load(volume):
     """tgtd forgets registrations and reservation; the kernels log in again and say nothing."""
     one, two, three = volume.nodes
