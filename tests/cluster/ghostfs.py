@@ -16,6 +16,7 @@ import time
 
 HELLO, LOCK, GRANT, ATTACH, ATTACHED, FENCE, FENCE_DONE, REPLAY, REPLAY_DONE = 1, 10, 11, 20, 21, 30, 31, 32, 33
 HANDLE, HO_FILE, HO_ORDER, HO_ANSWER = 50, 81, 83, 84
+VERSION = 3  # CSV_PROTO_VERSION
 HEAD = struct.Struct("=IIQII")
 HO = struct.Struct("=16s16s14I4d64s64s64s64s128s200s")
 HO_FILE_BODY = struct.Struct("=IIQQQ32s512s")
@@ -39,7 +40,7 @@ class Ghost:
         self.incarnation = int(time.time()) & 0x7fffffff
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.connect("/run/csvfs/lockd.sock")
-        self.send(HELLO, struct.pack("=II16s64s64s256s256s", 2, 1, UUID, b"ghost", os.environ["GHOST_CLUSTER"].encode(),
+        self.send(HELLO, struct.pack("=II16s64s64s256s256s", VERSION, 1, UUID, b"ghost", os.environ["GHOST_CLUSTER"].encode(),
                                      mount.encode(), b"none"))
         self.receive()
         self.send(ATTACH, struct.pack("=IIQII64s", slot, self.incarnation, 0, 0, 0, b""), seq=7)

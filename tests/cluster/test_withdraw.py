@@ -165,7 +165,7 @@ def test_status_while_a_fence_hangs(cluster):
         state_becomes(cluster, name, "paused", "the target does not answer")
         cluster.lun_heal(name)
     for node in (two, three):
-        csvfs.wait_online(node, TAKE_OVER_S)
+        csvfs.wait_online(node)
 
 
 def test_since_when_a_node_is_out(cluster):
@@ -192,7 +192,7 @@ def test_csvlockd_away(cluster):
     csvfs.begin_lockd(node)
     csvfs.wait_lockd(node)
     for name in ("n1", "n2"):
-        csvfs.wait_online(cluster.node(name), TAKE_OVER_S)
+        csvfs.wait_online(cluster.node(name))
 
 
 def test_no_quorum(cluster):
@@ -202,7 +202,7 @@ def test_no_quorum(cluster):
     cluster.net_cut("n2")
     state_becomes(cluster, "n2", "no quorum", "too few nodes")
     cluster.net_heal("n2")
-    csvfs.wait_online(cluster.node("n2"), TAKE_OVER_S)
+    csvfs.wait_online(cluster.node("n2"))
 
 
 def clock(node):

@@ -160,8 +160,8 @@ class SecondDeath(Row):
     everybody = True
 
     def second(self, scene, by):
-        """The one that dies: none that recovers, and not the survivor whose log we read."""
-        return next(node for node in scene.others if node.name != by and node is not scene.heirs_nodes[-1])
+        """The one that dies: not the one that recovers."""
+        return next(node for node in scene.others if node.name != by)
 
     def strike(self, scene):
         scene.cluster.target.freeze()
