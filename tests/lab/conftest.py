@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures: one start of the lab serves all tests, each of which may break it."""
-import json
 import sys
 
 import pytest
 
 from bed import Lab
 from fixtures import load, place, trio  # noqa: F401
-from harness import Instance, csvfs, leftovers, logs, signals
-from harness.instance import BIN, MOUNT_POINT, ROOT
+from harness import Instance, leftovers, logs, signals
+from harness.instance import ROOT
 
 sys.path.append(str(ROOT / "tests" / "demo"))  # vm: what the imported tests import
 
@@ -21,14 +20,6 @@ def pytest_configure(config):
     signals.unify()
 
 
-def check_volume(lab):
-    """What all tests have left on the volume."""
-    for node in lab.nodes:
-        csvfs.csvadm(node, ["umount", MOUNT_POINT])
-    checked = json.loads(lab.nodes[0].run([BIN / "csvadm", "--json", "check", lab.lun]).stdout)
-    assert checked["clean"] is True, checked
-
-
 @pytest.fixture(scope="session")
 def session_lab(request):
     lab = Lab(Instance.from_environment("pytest-lab").name, use_csvfs=True, fencing=True)
@@ -36,8 +27,6 @@ def session_lab(request):
     lab.up()
     try:
         yield lab
-        if not request.session.testsfailed:
-            check_volume(lab)
     finally:
         if request.session.testsfailed:
             logs.keep(lab.instance, ROOT / "build" / "logs" / lab.instance.name)

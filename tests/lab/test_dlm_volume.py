@@ -5,7 +5,7 @@ import re
 import pytest
 
 from agents import errno_of
-from commands import refused, volume
+from commands import adm, refused, volume
 from disks import EVENT_S
 from harness import csvfs
 from harness.instance import MOUNT_POINT
@@ -69,3 +69,10 @@ def test_refused_without_our_agent(lab):
         refused(node, 1, "mount", lab.lun, MOUNT_POINT, "-o", "lock=dlm,node=n3", parts=("lock=dlm", "fence_all"), timeout=120)
     finally:
         node.run(["cp", "/run/dlm.conf", "/etc/dlm/dlm.conf"])
+
+
+def test_all_that_was_left_is_sound(lab):
+    """After deaths, power cuts and restarts of the target; unmounted everywhere."""
+    for node in lab.nodes:
+        csvfs.csvadm(node, ["umount", MOUNT_POINT])
+    assert adm(lab.nodes[0], "check", lab.lun)["clean"] is True
