@@ -231,7 +231,7 @@ cluster-stop:
 # The same parts on virtual machines with the stock kernel: its DLM, its iSCSI initiator, its block layer.
 lab: setup
 	@$(MAKE) -j$(JOBS) --no-print-directory WERROR=-Werror all $(BUILD)/bin/dlm-probe
-	@CSV_TEST_SECONDS=1800 tests/run lab=pytest:tests/lab
+	@CSV_TEST_SECONDS=900 tests/run lab=pytest:tests/lab
 
 # A VM inside the machines moves between them, and one of them dies.
 lab-demo: setup
