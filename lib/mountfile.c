@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/replace.h"
 #include "lib/sha256.h"
 
 #define MAGIC_LINE "csvfs mount 1"
@@ -85,8 +86,10 @@ static bool one_line(const char *s)
 	return !strchr(s, '\n');
 }
 
-static void print(FILE *out, const struct csv_mountfile *f)
+static void print(FILE *out, const void *arg)
 {
+	const struct csv_mountfile *f = arg;
+
 	fprintf(out, MAGIC_LINE "\nlun=%s\ndir=%s\nopts=%s\nvolume=%s\nuuid=", f->lun, f->dir, f->opts, f->volume);
 	for (unsigned i = 0; i < sizeof(f->uuid); i++)
 		fprintf(out, "%02x", f->uuid[i]);
@@ -97,9 +100,6 @@ static void print(FILE *out, const struct csv_mountfile *f)
 enum csv_err csv_mountfile_write(const char *run_dir, const struct csv_mountfile *f)
 {
 	char path[PATH_MAX], fresh[PATH_MAX + 16];
-	bool good;
-	FILE *out;
-	int fd;
 
 	if (!one_line(f->lun) || !one_line(f->dir) || !one_line(f->opts) || !folder(run_dir, path, sizeof(path)))
 		return CSV_INVAL;
@@ -108,17 +108,7 @@ enum csv_err csv_mountfile_write(const char *run_dir, const struct csv_mountfile
 	if (!path_of(run_dir, f->dir, path, sizeof(path)))
 		return CSV_INVAL;
 	snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	out = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!out)
-		return csv_err_from_errno(errno);
-	print(out, f);
-	good = !ferror(out);
-	good &= !fclose(out);
-	if (good && !rename(fresh, path))
-		return CSV_OK;
-	unlink(fresh);
-	return CSV_IO;
+	return csv_replace_file(path, fresh, print, f);
 }
 
 void csv_mountfile_remove(const char *run_dir, const char *dir)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lockd/daemon/memory.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "lib/replace.h"
 
 #define MAGIC_LINE "csvfs expelled 1 "
 #define LINE_MAX_BYTES (CSV_CLUSTER_MAX + 64)
@@ -17,33 +16,30 @@ static bool path_of(const char *run_dir, const char *suffix, char *path, size_t 
 	return snprintf(path, size, "%s/expelled%s", run_dir, suffix) < (int)size;
 }
 
-static void print(FILE *out, const char *cluster, const struct csv_expelled *list, unsigned n)
+struct content {
+	const char *cluster;
+	const struct csv_expelled *list;
+	unsigned n;
+};
+
+static void print(FILE *out, const void *arg)
 {
-	fprintf(out, MAGIC_LINE "%s\n", cluster);
-	for (unsigned i = 0; i < n; i++)
-		fprintf(out, "node=%" PRIu32 " id=%016" PRIx64 " over=%d\n", list[i].nodeid, list[i].id, list[i].over);
+	const struct content *c = arg;
+
+	fprintf(out, MAGIC_LINE "%s\n", c->cluster);
+	for (unsigned i = 0; i < c->n; i++)
+		fprintf(out, "node=%" PRIu32 " id=%016" PRIx64 " over=%d\n", c->list[i].nodeid, c->list[i].id,
+			c->list[i].over);
 }
 
 enum csv_err csv_memory_write(const char *run_dir, const char *cluster, const struct csv_expelled *list, unsigned n)
 {
+	struct content c = { cluster, list, n };
 	char path[PATH_MAX], fresh[PATH_MAX];
-	bool good;
-	FILE *out;
-	int fd;
 
 	if (!path_of(run_dir, "", path, sizeof(path)) || !path_of(run_dir, ".new", fresh, sizeof(fresh)))
 		return CSV_NAMETOOLONG;
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	out = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!out)
-		return csv_err_from_errno(errno);
-	print(out, cluster, list, n);
-	good = !ferror(out);
-	good &= !fclose(out);
-	if (good && !rename(fresh, path))
-		return CSV_OK;
-	unlink(fresh);
-	return CSV_IO;
+	return csv_replace_file(path, fresh, print, &c);
 }
 
 static bool is_ours(const char *line, const char *cluster)
