@@ -349,6 +349,12 @@ void rig_mount(struct rig *r, unsigned node, uint32_t slot)
 	rig_unlock(r, node, csv_res(CSV_RES_MOUNT, 0), CSV_NL);
 }
 
+void rig_mount_all(struct rig *r)
+{
+	for (unsigned n = 1; n <= r->nnodes; n++)
+		rig_mount(r, n, n - 1);
+}
+
 unsigned rig_obey(struct rig *r, unsigned node, enum csv_err err)
 {
 	const struct csv_msg *order;

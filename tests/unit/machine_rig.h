@@ -83,6 +83,8 @@ uint64_t rig_lock(struct rig *r, unsigned node, struct csv_res res, enum csv_mod
 void rig_unlock(struct rig *r, unsigned node, struct csv_res res, enum csv_mode mode);
 /* HELLO, mount and slot locks, ATTACH, mount lock given up. */
 void rig_mount(struct rig *r, unsigned node, uint32_t slot);
+/* Node n with slot n - 1. */
+void rig_mount_all(struct rig *r);
 /* Answers every FENCE and REPLAY that node has got and not answered. Returns how many. */
 unsigned rig_obey(struct rig *r, unsigned node, enum csv_err err);
 

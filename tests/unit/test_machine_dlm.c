@@ -21,8 +21,7 @@ static void open_dlm(unsigned nnodes)
 
 static void mount_all(void)
 {
-	for (unsigned n = 1; n <= rig.nnodes; n++)
-		rig_mount(&rig, n, n - 1);
+	rig_mount_all(&rig);
 	rig_forget(&rig);
 	memset(rig.norders, 0, sizeof(rig.norders));
 }

@@ -14,8 +14,7 @@ static struct rig rig;
 static int open_three(void **state)
 {
 	rig_open(&rig, 3);
-	for (unsigned n = 1; n <= 3; n++)
-		rig_mount(&rig, n, n - 1);
+	rig_mount_all(&rig);
 	rig_forget(&rig);
 	return 0;
 }
@@ -23,8 +22,7 @@ static int open_three(void **state)
 static int open_two(void **state)
 {
 	rig_open_beating(&rig, 2);
-	for (unsigned n = 1; n <= 2; n++)
-		rig_mount(&rig, n, n - 1);
+	rig_mount_all(&rig);
 	rig_forget(&rig);
 	return 0;
 }

@@ -163,8 +163,7 @@ static void test_old_one_is_refused(void **state)
 /* The same with one that is too new. Its slot, from before, has the re-attach time, and is then recovered. */
 static void test_new_one_is_refused(void **state)
 {
-	for (unsigned n = 1; n <= 3; n++)
-		rig_mount(&rig, n, n - 1);
+	rig_mount_all(&rig);
 	rig_lock(&rig, 3, csv_res(CSV_RES_INODE, 5), CSV_EX, 0);
 	replace(3, NOW + 1, NOW + 1, ALL);
 	expect_version(3, NOW);
