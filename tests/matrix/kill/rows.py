@@ -76,26 +76,22 @@ class ProgramKilled(Row):
             scene.cluster.power_on([scene.victim])
 
 
-class LockdCrashes(Row):
-    """Its supervisor starts another one, and the mount attaches again."""
+class LockdStruck(Row):
+    """csvlockd crashes or hangs: its supervisor starts another one, and the mount attaches again.
+
+    how  kill_pids or stop_pids
+    """
 
     goes_on = True
+
+    def __init__(self, name, text, how):
+        super().__init__(name, text)
+        self.how = how
 
     def strike(self, scene):
         child = lockd_pids(scene.victim)[1]
         scene.mark()
-        kill_pids(scene.victim, [child], scene.bed.seconds)
-
-
-class LockdHangs(Row):
-    """Its supervisor kills it and starts another one."""
-
-    goes_on = True
-
-    def strike(self, scene):
-        child = lockd_pids(scene.victim)[1]
-        scene.mark()
-        stop_pids(scene.victim, [child], scene.bed.seconds)
+        self.how(scene.victim, [child], scene.bed.seconds)
 
 
 class Stopped(Row):
@@ -220,9 +216,9 @@ ROWS = [
     NodeFrozen("node-frozen", "it wakes up when the others have gone on"),
     ProgramKilled("csvfs-killed", "its csvlockd mounts the volume again", "csvfs", False),
     CsvfsFrozen("csvfs-frozen", "until csvadm node fence", csvfs_process),
-    LockdCrashes("csvlockd-crashed", "its supervisor starts another one in time"),
+    LockdStruck("csvlockd-crashed", "its supervisor starts another one in time", kill_pids),
     ProgramKilled("csvlockd-killed", "with its supervisor: it does not come back in time", "csvlockd", True),
-    LockdHangs("csvlockd-frozen", "its supervisor kills it and starts another one in time"),
+    LockdStruck("csvlockd-frozen", "its supervisor kills it and starts another one in time", stop_pids),
     Stopped("csvlockd-hung", "with its supervisor: the others evict it", lockd_pids),
     ProgramKilled("corosync-killed", "the node is out", "corosync", True),
     Stopped("corosync-frozen", "the node is out, until it merges", corosync),
