@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from commands import slot
+from commands import volume as status
 from disks import EVENT_S, HERE, PYTHON, Disk
 from harness import csvfs
 from harness.instance import BIN, MOUNT_POINT
@@ -13,15 +15,9 @@ from harness.wait import wait_until
 BLOCK = 4096
 
 
-def status(node):
-    """What csvadm says of the volume on a node."""
-    return json.loads(node.run([BIN / "csvadm", "--json", "status"]).stdout)["volumes"][0]
-
-
 def key(node):
     """The reservation key of a node's mount."""
-    info = json.loads(node.run([BIN / "csvadm", "--json", "volume", "info", "vol1"]).stdout)
-    return int(info["slots"][status(node)["slot"]]["pr_key"], 16)
+    return int(slot(node, status(node)["slot"])["pr_key"], 16)
 
 
 @pytest.fixture
