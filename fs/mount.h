@@ -197,6 +197,8 @@ enum csv_err csv_mount_run(struct csv_mount *m, enum csv_err (*body)(struct csv_
  * our own slot block (F2), and what its owner does when the path's state changes (fs/ctl/cluster.c).
  */
 enum csv_err csv_mount_register_key(struct csv_mount *m, uint64_t key, struct csv_why *why);
+/* The guard taken off and our key removed.  A key that stays is told of in the log: what it is worth, who removes it. */
+void csv_mount_drop_key(struct csv_mount *m, uint64_t key);
 void csv_mount_guard(struct csv_mount *m, uint64_t key);
 void csv_mount_path_state(void *arg, enum csv_path_state state, const char *reason);
 /* Takes slot.N of our own slot EX and pins it. */

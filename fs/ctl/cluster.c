@@ -433,8 +433,7 @@ static void left(struct csv_mount *m, bool clean)
 
 	if (clean) {
 		mark_clean(m);
-		m->dev->ops->set_guard(m->dev, NULL);
-		m->dev->ops->pr_register(m->dev, 0);
+		csv_mount_drop_key(m, csv_slot_pr_key(m->slot, m->incarnation));
 		if (csv_link_call(l, &msg, CSV_FS_ANSWER_MS))
 			csv_warn("csvlockd did not take the unmount; it will look at the slot itself");
 	} else {

@@ -55,7 +55,7 @@ enum csv_err csv_keys_admit(struct csv_mount *m, uint64_t own, bool (*mine)(uint
 	for (unsigned i = 0; i < st->nkeys; i++) {
 		uint64_t key = st->keys[i];
 
-		if (key == own || !mine(key) || csv_key_of_host(key))
+		if (key == own || !mine(key) || csv_key_of_host(key) || csv_key_over(m->dev, &m->sb, key))
 			continue;
 		if (!m->opts.takeover)
 			return csv_key_busy(m->dev, &m->sb, key,

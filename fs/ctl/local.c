@@ -245,10 +245,10 @@ static void close_local(struct csv_mount *m, bool unregister)
 
 	if (!l)
 		return;
-	m->dev->ops->set_guard(m->dev, NULL);
-	if (l->key && unregister && m->dev->ops->pr_register(m->dev, 0))
-		csv_warn("key %016llx could not be removed; the next mount of this host will do it",
-			 (unsigned long long)l->key);
+	if (l->key && unregister)
+		csv_mount_drop_key(m, l->key);
+	else
+		m->dev->ops->set_guard(m->dev, NULL);
 	if (l->host_lock >= 0)
 		close(l->host_lock);
 	free(l->slot0);

@@ -15,9 +15,11 @@
  */
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/ctl/link.h"
+#include "fs/disk/keys.h"
 #include "lib/log.h"
 
 #define TYPE CSV_PR_WRITE_EXCLUSIVE_ALL_REG
@@ -73,6 +75,31 @@ enum csv_err csv_mount_register_key(struct csv_mount *m, uint64_t key, struct cs
 	return err ? csv_fail(why, err, "csvadm needs a target that honours reservations of type 7",
 			      "reservation on %s: %s", m->opts.lun, csv_err_text(err))
 		   : CSV_OK;
+}
+
+/* Whether the target lists the key; without an answer not. */
+static bool is_listed(struct csv_mount *m, uint64_t key)
+{
+	struct csv_pr_status *st = calloc(1, sizeof(*st));
+	bool listed = st && m->dev->ops->pr_status(m->dev, st) == CSV_OK && csv_key_among(st, key);
+
+	free(st);
+	return listed;
+}
+
+void csv_mount_drop_key(struct csv_mount *m, uint64_t key)
+{
+	enum csv_err err;
+
+	m->dev->ops->set_guard(m->dev, NULL);
+	err = m->dev->ops->pr_register(m->dev, 0);
+	if (err)
+		csv_warn("reservation key %016llx could not be removed: %s; the next mount of the volume does it",
+			 (unsigned long long)key, csv_err_text(err));
+	else if (is_listed(m, key))
+		csv_info("reservation key %016llx stays, registered by a path or session of this node that was lost; "
+			 "nobody writes under it, and the next mount of the volume removes it",
+			 (unsigned long long)key);
 }
 
 enum csv_err csv_link_claim(struct csv_link *l, struct csv_slot *s, struct csv_why *why)
@@ -214,10 +241,8 @@ void csv_link_unclaim(struct csv_link *l)
 		if (csv_slot_write(m->dev, &m->sb, &s))
 			csv_warn("slot %u stays in use until another node mounts", m->slot);
 	}
-	if (l->key) {
-		m->dev->ops->set_guard(m->dev, NULL);
-		m->dev->ops->pr_register(m->dev, 0);
-	}
+	if (l->key)
+		csv_mount_drop_key(m, l->key);
 	l->key = 0;
 }
 

@@ -56,6 +56,16 @@ uint64_t csv_key_make_local(struct csv_env *env, const struct csv_pr_status *st)
 	return base | (number & NUMBER_MASK);
 }
 
+bool csv_key_over(struct csv_bdev *dev, const struct csv_super *sb, uint64_t key)
+{
+	uint32_t slot = (uint32_t)(key >> 32) & NUMBER_MASK;
+	struct csv_slot s;
+
+	if (!sb || !csv_key_known(key) || csv_key_local(key) || slot >= sb->slots)
+		return false;
+	return csv_slot_read(dev, sb, slot, &s, NULL) == CSV_OK && s.state == CSV_SLOT_CLEAN && s.pr_key == key;
+}
+
 enum csv_err csv_key_busy(struct csv_bdev *dev, const struct csv_super *sb, uint64_t key, const char *hint,
 			  struct csv_why *why)
 {
@@ -88,7 +98,7 @@ enum csv_err csv_keys_refuse(struct csv_bdev *dev, const struct csv_super *sb, u
 	if (err && err != CSV_NOTSUP)
 		csv_fail(why, err, "", "the LUN's reservations cannot be read: %s", csv_err_text(err));
 	for (unsigned i = 0; !err && i < st->nkeys; i++) {
-		if (st->keys[i] != own && csv_key_known(st->keys[i]))
+		if (st->keys[i] != own && csv_key_known(st->keys[i]) && !csv_key_over(dev, sb, st->keys[i]))
 			err = csv_key_busy(dev, sb, st->keys[i],
 					   "unmount it there; if that host is dead for certain, mount it with -o "
 					   "takeover and unmount it",

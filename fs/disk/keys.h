@@ -22,13 +22,21 @@ bool csv_key_among(const struct csv_pr_status *st, uint64_t key);
 /* A key for a lock=local mount of this host that none of *st equals. */
 uint64_t csv_key_make_local(struct csv_env *env, const struct csv_pr_status *st);
 
+/*
+ * Whether the key is that of a life in a cluster that has ended: by the slot that it names, whose block is written
+ * clean behind the last write of that life, and whose next life has another key.  Such a key stays registered if the
+ * path or the session that registered it was lost meanwhile; nobody writes under it any more.  False as well if the
+ * slot cannot be read (sb may be NULL), and for a local mount's key, which the next mount may choose again.
+ */
+bool csv_key_over(struct csv_bdev *dev, const struct csv_super *sb, uint64_t key);
+
 /* CSV_BUSY: says in *why who has the key, as far as the slots (sb; NULL: they cannot be read) tell. */
 enum csv_err csv_key_busy(struct csv_bdev *dev, const struct csv_super *sb, uint64_t key, const char *hint,
 			  struct csv_why *why);
 /*
- * CSV_BUSY if a key of csvfs but `own` (0: we have none) is registered: the volume is mounted, or a dead host's key was
- * left.  For who wants the whole LUN to himself.  A device or LUN without
- * reservations is OK: nobody can have registered.
+ * CSV_BUSY if a key of csvfs but `own` (0: we have none) and those that are over is registered: the volume is mounted,
+ * or a dead host's key was left.  For who wants the whole LUN to himself.  A device or LUN without reservations is OK:
+ * nobody can have registered.
  */
 enum csv_err csv_keys_refuse(struct csv_bdev *dev, const struct csv_super *sb, uint64_t own, struct csv_why *why);
 

@@ -211,6 +211,17 @@ def test_every_path_of_a_multipath_device(volume):
                          ' "/dev/$(basename "$(readlink "/sys/dev/block/$0")")"', paths[0]])
     writer.read_on(20)
     wait_until("both paths to be registered", lambda: registrations(disk, key(one)) == 2, EVENT_S)
+    # Unmounted while a path is away: the key that is left there hinders nobody, and the next mount removes it.
+    set_path(one, paths[0], "offline")
+    left_key = key(one)
+    writer.kill()
+    csvfs.csvadm(one, ["umount", MOUNT_POINT])
+    assert registrations(disk, left_key) == 1
+    set_path(one, paths[0], "running")
+    csvfs.mount(one, "/dev/mapper/both")
+    assert registrations(disk, left_key) == 0 and registrations(disk, key(one)) == 2
+    writer = FileWriter(one, "paths")
+    writer.read_on(10)
     dead_key = key(one)
     volume.freeze("n1")
     overwrite(two, writer.path)

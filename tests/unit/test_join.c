@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "fs/ctl/link.h"
+#include "fs/disk/keys.h"
 
 #define SLOTS 4u
 #define STRANGER 0x1234ull
@@ -284,14 +285,13 @@ static void lockd_start(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
-	memset(&lockd, 0, sizeof(lockd));
-	lockd.view.quorate = 1;
 	strcpy(lockd.dir, "/tmp/csv-test-join.XXXXXX");
 	assert_non_null(mkdtemp(lockd.dir));
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/lockd.sock", lockd.dir);
 	lockd.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(lockd.listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(listen(lockd.listener, 1), 0);
+	assert_int_equal(pthread_create(&lockd.thread, NULL, lockd_thread, NULL), 0);
 }
 
 static void lockd_stop(void)
@@ -326,7 +326,8 @@ static int setup(void **state)
 	m.opts.lun = "memory";
 	pthread_mutex_init(&m.lock, NULL);
 	assert_int_equal(csv_format_write(fake->below, m.env, &f, &m.sb, &why), CSV_OK);
-	lockd_start();
+	memset(&lockd, 0, sizeof(lockd));
+	lockd.view.quorate = 1;
 	m.opts.run_dir = lockd.dir;
 	return 0;
 }
@@ -345,7 +346,7 @@ static enum csv_err join(void)
 	struct csv_why why;
 
 	csv_why_init(&why);
-	assert_int_equal(pthread_create(&lockd.thread, NULL, lockd_thread, NULL), 0);
+	lockd_start();
 	err = m.kind->join(&m, &why);
 	if (getenv("VERBOSE"))
 		print_message("join: %s; %s; %s\n", csv_err_text(err), why.text, why.hint);
@@ -421,6 +422,49 @@ static void test_sleeper(void **state)
 	assert_int_equal(join(), CSV_OK);
 	assert_ours(0, 2);
 	assert_int_equal(fake->nkeys, 0);
+}
+
+static enum csv_err refuse(const struct csv_super *sb)
+{
+	struct csv_why why;
+
+	csv_why_init(&why);
+	return csv_keys_refuse(&fake->dev, sb, 0, &why);
+}
+
+/* A key that a lost path has left says nothing if its life ended cleanly; all others mean that somebody is there. */
+static void test_key_of_a_life_that_is_over(void **state)
+{
+	uint64_t key = csv_slot_pr_key(1, 2);
+
+	fake->keys[fake->nkeys++] = key;
+	write_slot(1, CSV_SLOT_CLEAN, 2, "n2");
+	assert_int_equal(refuse(&m.sb), CSV_OK);
+	assert_int_equal(refuse(NULL), CSV_BUSY); /* nothing tells that it is over */
+	write_slot(1, CSV_SLOT_LIVE, 2, "n2");
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
+	write_slot(1, CSV_SLOT_FENCED, 2, "n2");
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
+	write_slot(1, CSV_SLOT_CLEAN, 1, "n2"); /* the next life has registered, and not yet written its block */
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
+	write_slot(1, CSV_SLOT_CLEAN, 2, "n2");
+	fake->keys[0] = csv_slot_pr_key(SLOTS, 2); /* names no slot */
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
+	fake->keys[0] = key;
+	fake->keys[fake->nkeys++] = csv_slot_pr_key(0, 1); /* beside it one that is not over */
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
+}
+
+/* A local mount may choose the number in its key again before its block says so. */
+static void test_local_key_is_never_over(void **state)
+{
+	struct csv_slot s = slot_of(0);
+
+	s.state = CSV_SLOT_CLEAN;
+	s.pr_key = 0xC5F5800000000001ull;
+	assert_int_equal(csv_slot_write(fake->below, &m.sb, &s), CSV_OK);
+	fake->keys[fake->nkeys++] = s.pr_key;
+	assert_int_equal(refuse(&m.sb), CSV_BUSY);
 }
 
 static void test_refused_attach_gives_the_slot_back(void **state)
@@ -582,6 +626,8 @@ int main(void)
 		WITH(test_reserves_always),
 		WITH(test_strangers_are_removed),
 		WITH(test_sleeper),
+		WITH(test_key_of_a_life_that_is_over),
+		WITH(test_local_key_is_never_over),
 		WITH(test_refused_attach_gives_the_slot_back),
 		WITH(test_failed_write_gives_the_slot_back),
 		WITH(test_unanswered_attach_leaves_the_slot),
