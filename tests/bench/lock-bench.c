@@ -15,6 +15,8 @@
 
 #define NODES 2u
 
+static char kind[32]; /* of the measurement that runs */
+
 uint64_t bench_now(void)
 {
 	struct timespec t;
@@ -25,7 +27,7 @@ uint64_t bench_now(void)
 
 _Noreturn void bench_fail(const char *what)
 {
-	fprintf(stderr, "lock-bench: %s\n", what);
+	fprintf(stderr, "lock-bench: %s%s%s\n", kind, *kind ? ": " : "", what);
 	exit(1);
 }
 
@@ -60,7 +62,7 @@ void bench_tell(struct bench_samples *s)
 	free(s->ns);
 }
 
-static void measure(const char *kind, uint64_t id, size_t n, bool a)
+static void measure(uint64_t id, size_t n, bool a)
 {
 	if (!strcmp(kind, "cached"))
 		cached_measure(n);
@@ -82,7 +84,7 @@ static void measure(const char *kind, uint64_t id, size_t n, bool a)
 
 int main(int count, char **words)
 {
-	char line[128], kind[32];
+	char line[128];
 	unsigned long long id;
 	size_t n;
 
@@ -100,7 +102,7 @@ int main(int count, char **words)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "%31s %llu %zu", kind, &id, &n) != 3)
 			bench_fail("KIND ID COUNT");
-		measure(kind, id, n, words[4][0] == 'a');
+		measure(id, n, words[4][0] == 'a');
 	}
 	if (dlm)
 		dlm_close();
