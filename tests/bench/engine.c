@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Locks through csvlockd, by its client library: a mount of a volume that has no disk. It attaches a slot and carries
- * out recovery orders by saying so. All is done in the client's thread, as each record comes.
+ * Locks through csvlockd, by its client library: a mount of a volume that has no disk. It attaches a slot as a mounter
+ * does, under the lock `mount`: giving that up says that the slot table was looked at. It carries out recovery orders
+ * by saying so. All is done in the client's thread, as each record comes.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -17,7 +18,7 @@
 
 static struct {
 	struct csv_client *client;
-	sem_t attached, done;
+	sem_t mounting, attached, done;
 	pthread_mutex_t mutex; /* covers the rest */
 	struct bench_samples samples;
 	bool pingpong, wanted, held;
@@ -31,14 +32,19 @@ static void send_msg(struct csv_msg *msg)
 		bench_fail("csvlockd does not take a record");
 }
 
-static void send_lock(uint32_t type, uint32_t mode)
+static void send_lock_of(uint32_t res_type, uint64_t res_id, uint32_t type, uint32_t mode)
 {
 	struct csv_msg msg = { .type = type, .seq = ++e.seq };
 
-	msg.lock.res_type = CSV_RES_INODE;
-	msg.lock.res_id = e.id;
+	msg.lock.res_type = res_type;
+	msg.lock.res_id = res_id;
 	msg.lock.mode = mode;
 	send_msg(&msg);
+}
+
+static void send_lock(uint32_t type, uint32_t mode)
+{
+	send_lock_of(CSV_RES_INODE, e.id, type, mode);
 }
 
 static void release(void)
@@ -109,7 +115,9 @@ static void answer(const struct csv_msg *order, uint32_t type)
 
 static void on_record(void *arg, const struct csv_msg *msg)
 {
-	if (msg->type == CSV_MSG_GRANT || msg->type == CSV_MSG_BAST)
+	if (msg->type == CSV_MSG_GRANT && msg->lock.res_type == CSV_RES_MOUNT)
+		sem_post(&e.mounting);
+	else if ((msg->type == CSV_MSG_GRANT || msg->type == CSV_MSG_BAST) && msg->lock.res_type == CSV_RES_INODE)
 		on_lock(msg);
 	else if (msg->type == CSV_MSG_ATTACHED || msg->type == CSV_MSG_DONE)
 		sem_post(&e.attached);
@@ -142,7 +150,7 @@ void engine_open(const char *engine, unsigned slot, const char *cluster)
 {
 	struct csv_client_events events = { .record = on_record, .lost = on_lost };
 	struct csv_msg_hello hello = { .version = CSV_PROTO_VERSION, .role = CSV_ROLE_FS };
-	struct csv_msg msg = { .type = CSV_MSG_ATTACH, .seq = 1 };
+	struct csv_msg msg = { .type = CSV_MSG_ATTACH };
 	struct csv_msg_welcome welcome;
 	struct csv_why why = { 0 };
 
@@ -152,6 +160,7 @@ void engine_open(const char *engine, unsigned slot, const char *cluster)
 	snprintf(hello.mount, sizeof(hello.mount), "/run/bench");
 	snprintf(hello.lun, sizeof(hello.lun), "none");
 	hello.engine = strcmp(engine, "dlm") ? CSV_ENGINE_CPG : CSV_ENGINE_DLM;
+	sem_init(&e.mounting, 0, 0);
 	sem_init(&e.attached, 0, 0);
 	sem_init(&e.done, 0, 0);
 	pthread_mutex_init(&e.mutex, NULL);
@@ -159,12 +168,15 @@ void engine_open(const char *engine, unsigned slot, const char *cluster)
 		bench_fail("csvlockd cannot be reached");
 	if (csv_client_start(e.client, &events) != CSV_OK)
 		bench_fail("no thread");
+	send_lock_of(CSV_RES_MOUNT, 0, CSV_MSG_LOCK, CSV_EX);
+	wait_for(&e.mounting, "the lock `mount` cannot be had");
+	msg.seq = ++e.seq;
 	msg.slot.slot = slot;
 	msg.slot.incarnation = (uint32_t)time(NULL) & 0x7fffffff;
 	e.slot = msg.slot;
-	e.seq = 1;
 	send_msg(&msg);
 	wait_for(&e.attached, "no ATTACHED");
+	send_lock_of(CSV_RES_MOUNT, 0, CSV_MSG_UNLOCK, CSV_NL);
 }
 
 static void begin(uint64_t id, size_t n, bool pingpong)
