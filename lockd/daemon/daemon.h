@@ -104,6 +104,11 @@ void csv_driver_stop(struct csv_daemon *d);
 void csv_driver_handoff(struct csv_daemon *d, const struct csv_ho_msg *msg);
 /* Multicasts SYNC: until it is back, no grant of the DLM is told. */
 void csv_driver_sync(struct csv_daemon *d);
+/*
+ * Calls fn(d) from the loop, as soon as what runs now has returned.  (A job of libqb's would do, but a loop that has
+ * nothing else to do but jobs first waits 50 ms for its descriptors: qb_loop_run().)
+ */
+void csv_driver_soon(struct csv_daemon *d, void (*fn)(void *d));
 /* Multicasts that a node is to be out. */
 void csv_driver_expel(struct csv_daemon *d, uint32_t nodeid);
 

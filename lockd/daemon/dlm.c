@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The lockspaces of this node's volumes: for each a process csv-dlm-space (dlm_wire.h says why) and a table of locks
- * (dlm_table.h).  What the table says is fed to the machine by the loop, never at once: an order is being carried out.
+ * (dlm_table.h).  What the table says while an order of the machine is carried out is fed to it by the loop, not at
+ * once.
  *
  * A lockspace is joined when the volume's first csvfs comes, and left when this node has neither a mount nor a slot
  * that is still to be recovered.  One that a predecessor of ours has left in the kernel is treated alike.
@@ -53,6 +54,7 @@ struct space {
 
 static struct csv_list spaces = CSV_LIST_INIT(spaces);
 static struct csv_list sayings = CSV_LIST_INIT(sayings);
+static bool feeding; /* who runs feeds them to the machine before it returns to the loop */
 
 static void name_of(const struct space *s, char name[NAME_LEN + 1])
 {
@@ -86,8 +88,8 @@ static void on_say(void *arg, const struct csv_dlm_saying *what)
 	CSV_ASSERT(s);
 	s->s = *what;
 	memcpy(s->s.uuid, space->uuid, sizeof(s->s.uuid));
-	if (csv_list_empty(&sayings))
-		qb_loop_job_add(space->d->loop, QB_LOOP_HIGH, space->d, tell_machine);
+	if (csv_list_empty(&sayings) && !feeding)
+		csv_driver_soon(space->d, tell_machine);
 	csv_list_push_back(&sayings, &s->link);
 }
 
@@ -320,15 +322,15 @@ static void take(struct space *s, struct csv_dlm_res *r)
 	}
 }
 
-static int32_t on_space(int32_t fd, int32_t revents, void *arg)
+/* Results that are there, at most TAKE_MAX. False: the process has ended. */
+static bool take_results(struct space *s)
 {
-	struct space *s = arg;
 	struct csv_dlm_res r[TAKE_MAX];
 	ssize_t n = 1;
 	int got = 0, err;
 
 	while (got < TAKE_MAX) {
-		n = recv(fd, &r[got], sizeof(r[got]), MSG_DONTWAIT);
+		n = recv(s->fd, &r[got], sizeof(r[got]), MSG_DONTWAIT);
 		if (n != (ssize_t)sizeof(r[got]))
 			break;
 		got++;
@@ -342,14 +344,25 @@ static int32_t on_space(int32_t fd, int32_t revents, void *arg)
 	csv_group_catch_up(s->d);
 	for (int i = 0; i < got; i++)
 		take(s, &r[i]);
-	if (n >= 0 ? n != (ssize_t)sizeof(r[0]) : err != EAGAIN && err != EINTR) {
+	return n < 0 ? err == EAGAIN || err == EINTR : n == (ssize_t)sizeof(r[0]);
+}
+
+static int32_t on_space(int32_t fd, int32_t revents, void *arg)
+{
+	struct space *s = arg;
+	struct csv_daemon *d = s->d;
+
+	feeding = true;
+	if (take_results(s)) {
+		flush_out(s);
+		watch(s);
+		if (s->unused && d->machine)
+			csv_dlm_look(d);
+	} else {
 		ended(s);
-		return 0;
 	}
-	flush_out(s);
-	watch(s);
-	if (s->unused && s->d->machine)
-		csv_dlm_look(s->d);
+	tell_machine(d);
+	feeding = false;
 	return 0;
 }
 

@@ -28,6 +28,13 @@ static void on_timer(void *arg)
 	csv_driver_step(d, &ev);
 }
 
+void csv_driver_soon(struct csv_daemon *d, void (*fn)(void *d))
+{
+	qb_loop_timer_handle unused;
+
+	CSV_ASSERT(!qb_loop_timer_add(d->loop, QB_LOOP_HIGH, 1, d, fn, &unused));
+}
+
 static void cancel(struct csv_daemon *d, struct timer *t)
 {
 	qb_loop_timer_del(d->loop, t->handle);

@@ -189,7 +189,7 @@ void csv_group_catch_up(struct csv_daemon *d)
 	while (d->group && !d->evicted && cpg_dispatch(d->group->cpg, CS_DISPATCH_ONE_NONBLOCKING) == CS_OK)
 		;
 	if (d->evicted)
-		qb_loop_job_add(d->loop, QB_LOOP_HIGH, d, on_evicted); /* not from within what called us */
+		csv_driver_soon(d, on_evicted); /* not from within what called us */
 	else if (d->group && csv_backlog_ask(&d->group->backlog, csv_machine_quiet(d->machine)))
 		csv_driver_sync(d);
 }
