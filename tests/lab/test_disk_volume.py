@@ -192,7 +192,7 @@ def set_path(node, device, state):
 
 def test_every_path_of_a_multipath_device(volume):
     one, two, _ = volume.nodes
-    one.outcast.touch()  # started anew afterwards, without the multipath device
+    one.cast_out()  # started anew afterwards, without the multipath device
     csvfs.csvadm(one, ["umount", MOUNT_POINT])
     paths = one.run(["sh", "-c", _MULTIPATH, volume.instance.iqn]).stdout.split()
     assert len(paths) == 2

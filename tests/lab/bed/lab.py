@@ -118,7 +118,7 @@ class Lab(Cluster):
     def net_cut(self, which):
         """Cut a machine off the cluster network; see freeze()."""
         super().net_cut(which)
-        self.node(which).outcast.touch()
+        self.node(which).cast_out()
 
     def heal(self):
         """Undo every fault: all cables in, every machine up and in the cluster, the target too."""

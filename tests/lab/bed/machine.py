@@ -38,6 +38,10 @@ class Machine(Node):
         """A file that is there when the other machines have dropped this one, or will, since its last start."""
         return self.dir / "outcast"
 
+    def cast_out(self):
+        """The others have dropped it, or will, whatever else befalls it: see outcast."""
+        self.outcast.write_text("dropped")
+
     def disks(self):
         """Files of the machine's own disks, /dev/vda and so on."""
         return []

@@ -137,7 +137,7 @@ class Virtual(Bed):
         return None
 
     def expelled(self, node):
-        node.outcast.touch()
+        node.cast_out()
 
     def repair(self, row, scene):
         """A machine that was put out while it lived must not come back among the others: they would kill one of theirs.
