@@ -10,6 +10,7 @@
  *   nodes.c    since when each node is in its state
  *   registry.c this node's open handles and VM names
  *   driver.c   feeds the pure machine and carries out its actions
+ *   helper.c   children that find something out for the loop
  *   supervise.c the process around it that kills it when it hangs
  *   remount.c  mounts whose csvfs has died
  *   dlm.c      a process for each lockspace of the DLM; dlm_fit.c: can the DLM be used

@@ -6,9 +6,7 @@
  *
  * A mount that leaves the choice to us gets the cpg engine where the DLM is not fit; one that wants the DLM is refused.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -16,6 +14,7 @@
 
 #include "lib/program.h"
 #include "lockd/daemon/dlm.h"
+#include "lockd/daemon/helper.h"
 
 #define FIT 0
 #define ABSENT 3 /* what --check exits with where there is no DLM */
@@ -26,12 +25,8 @@ struct fit {
 	struct csv_daemon *d;
 	uint64_t peer;
 	struct csv_msg hello;
-	pid_t pid;
-	int fd;
+	struct csv_helper helper;
 	char text[256]; /* why not */
-	size_t len;
-	qb_loop_timer_handle timer;
-	bool timing;
 };
 
 static struct csv_list fits = CSV_LIST_INIT(fits);
@@ -61,78 +56,23 @@ static void forget(struct fit *f)
 	free(f);
 }
 
-static void stop_watching(struct fit *f)
+static void ended(void *arg, int status)
 {
-	qb_loop_poll_del(f->d->loop, f->fd);
-	close(f->fd);
-	if (f->timing)
-		qb_loop_timer_del(f->d->loop, f->timer);
-	f->timing = false;
-}
+	struct fit *f = arg;
 
-static void ended(struct fit *f)
-{
-	int status = -1;
-
-	stop_watching(f);
-	while (waitpid(f->pid, &status, 0) < 0 && errno == EINTR)
-		;
 	decide(f, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 	forget(f);
-}
-
-static int32_t on_output(int32_t fd, int32_t revents, void *arg)
-{
-	struct fit *f = arg;
-	char spill[64];
-	size_t room = sizeof(f->text) - 1 - f->len;
-	ssize_t n = read(fd, room ? f->text + f->len : spill, room ? room : sizeof(spill));
-
-	if (n > 0 && room)
-		f->len += (size_t)n;
-	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return 0;
-	ended(f);
-	return 0;
-}
-
-static void on_late(void *arg)
-{
-	struct fit *f = arg;
-
-	f->timing = false;
-	kill(f->pid, SIGKILL); /* the pipe closes */
 }
 
 static _Noreturn void child(int out)
 {
 	char path[PATH_MAX];
 
-	signal(SIGPIPE, SIG_DFL);
 	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
 	dup2(out, 1);
 	csv_find_program("csv-dlm-space", path);
 	execlp(path, path, "--check", (char *)NULL);
 	_exit(NOT_INSTALLED);
-}
-
-static bool spawn(struct fit *f)
-{
-	int out[2];
-
-	if (pipe2(out, O_CLOEXEC))
-		return false;
-	f->pid = fork();
-	if (!f->pid)
-		child(out[1]);
-	close(out[1]);
-	if (f->pid < 0) {
-		close(out[0]);
-		return false;
-	}
-	fcntl(out[0], F_SETFL, O_NONBLOCK);
-	f->fd = out[0];
-	return true;
 }
 
 void csv_dlm_fit(struct csv_peer *p, const struct csv_msg *hello)
@@ -144,14 +84,19 @@ void csv_dlm_fit(struct csv_peer *p, const struct csv_msg *hello)
 	f->d = d;
 	f->peer = p->id;
 	f->hello = *hello;
+	f->helper =
+	    (struct csv_helper){ .loop = d->loop, .ended = ended, .arg = f, .text = f->text, .size = sizeof(f->text) };
 	csv_list_push_back(&fits, &f->link);
-	if (!spawn(f)) {
+	switch (csv_helper_fork(&f->helper, CSV_DLM_FIT_MS)) {
+	case 0:
+		child(f->helper.fd);
+	case -1:
 		decide(f, -1);
 		forget(f);
-		return;
+		break;
+	default:
+		break;
 	}
-	qb_loop_poll_add(d->loop, QB_LOOP_MED, f->fd, POLLIN, f, on_output);
-	f->timing = !qb_loop_timer_add(d->loop, QB_LOOP_MED, CSV_DLM_FIT_MS * CSV_NS_PER_MS, f, on_late, &f->timer);
 }
 
 void csv_dlm_fit_free(struct csv_daemon *d)
@@ -159,8 +104,7 @@ void csv_dlm_fit_free(struct csv_daemon *d)
 	while (!csv_list_empty(&fits)) {
 		struct fit *f = csv_list_entry(fits.next, struct fit, link);
 
-		kill(f->pid, SIGKILL);
-		stop_watching(f);
+		csv_helper_kill(&f->helper);
 		forget(f);
 	}
 }

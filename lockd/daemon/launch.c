@@ -7,10 +7,7 @@
  * The hook is a file of this node, owned by root and writable by nobody else; nothing
  * that comes over the wire or lies on the volume is ever a command.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +18,7 @@
 #include "lib/sha256.h"
 #include "lockd/daemon/daemon.h"
 #include "lockd/daemon/handoff.h"
+#include "lockd/daemon/helper.h"
 
 #define DEFINITION_MAX (1u << 20)
 #define OUTPUT_MAX 4096u
@@ -32,12 +30,8 @@ struct launch {
 	struct csv_list link;
 	struct csv_daemon *d;
 	struct csv_ho_msg *armed; /* NULL: sent on */
-	pid_t child;		  /* 0: has ended */
-	int fd;			  /* its output; -1 */
-	size_t len;
+	struct csv_helper helper;
 	char output[OUTPUT_MAX];
-	qb_loop_timer_handle timer;
-	bool timing;
 	uint8_t id[CSV_HO_ID];
 };
 
@@ -99,13 +93,17 @@ static void name_registrar(void)
 		setenv("CSV_VM_EXEC", path, 0);
 }
 
-static void child(const struct csv_ho_plan *p, const char *definition, const char *uri, const char *note)
+static _Noreturn void child(int out, const struct csv_ho_plan *p, const char *definition, const char *uri,
+			    const char *note)
 {
 	const char *dir = getenv("CSV_HOOK_DIR");
 	uint8_t sum[32];
 	uint64_t size;
 	char hook[512], text[65];
 
+	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+	dup2(out, 1);
+	dup2(out, 2);
 	if (csv_sha256_file(definition, DEFINITION_MAX, &size, sum))
 		_exit(UNREADABLE);
 	if (size != p->definition_size || memcmp(sum, p->definition_sha256, 32))
@@ -176,21 +174,12 @@ static void failed(struct launch *l, int status)
 	}
 }
 
-static void ended(struct launch *l)
+static void ended(void *arg, int status)
 {
+	struct launch *l = arg;
 	const struct csv_handoff *h;
 	char text[32];
-	int status = -1;
 
-	qb_loop_poll_del(l->d->loop, l->fd);
-	close(l->fd);
-	l->fd = -1;
-	if (l->timing)
-		qb_loop_timer_del(l->d->loop, l->timer);
-	l->timing = false;
-	while (waitpid(l->child, &status, 0) < 0 && errno == EINTR)
-		;
-	l->child = 0;
 	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
 		csv_incoming_note(l->d, l->id, 0);
 		failed(l, status);
@@ -206,31 +195,6 @@ static void ended(struct launch *l)
 	}
 	answer(l, CSV_OK, "");
 	forget(l);
-}
-
-static int32_t on_output(int32_t fd, int32_t revents, void *arg)
-{
-	struct launch *l = arg;
-	char spill[256];
-	size_t room = OUTPUT_MAX - 1 - l->len;
-	ssize_t n = read(fd, room ? l->output + l->len : spill, room ? room : sizeof(spill));
-
-	if (n > 0 && room) {
-		l->len += (size_t)n;
-		l->output[l->len] = 0;
-	}
-	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return 0;
-	ended(l);
-	return 0;
-}
-
-static void on_late(void *arg)
-{
-	struct launch *l = arg;
-
-	l->timing = false;
-	kill(-l->child, SIGKILL); /* its group; the pipe closes */
 }
 
 /* ---- the beginning ---- */
@@ -268,32 +232,17 @@ static bool choose_uri(const struct csv_daemon *d, const struct csv_ho_plan *p, 
 	return true;
 }
 
+/* False: there is no child. */
 static bool spawn(struct launch *l, const struct csv_ho_plan *p, const char *definition, const char *uri)
 {
 	char note[256];
-	int out[2];
+	pid_t pid;
 
 	csv_incoming_path(l->d, l->id, note, sizeof(note));
-	if (pipe2(out, O_CLOEXEC))
-		return false;
-	l->child = fork();
-	if (l->child < 0) {
-		close(out[0]);
-		close(out[1]);
-		return false;
-	}
-	if (!l->child) {
-		setpgid(0, 0);
-		signal(SIGPIPE, SIG_DFL);
-		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
-		dup2(out[1], 1);
-		dup2(out[1], 2);
-		child(p, definition, uri, note);
-	}
-	close(out[1]);
-	fcntl(out[0], F_SETFL, O_NONBLOCK);
-	l->fd = out[0];
-	return true;
+	pid = csv_helper_fork(&l->helper, CSV_LAUNCH_MS);
+	if (!pid)
+		child(l->helper.fd, p, definition, uri, note);
+	return pid > 0;
 }
 
 /* Only below the mount. */
@@ -335,7 +284,9 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 	CSV_ASSERT(l);
 	l->d = d;
 	l->armed = armed;
-	l->fd = -1;
+	l->helper = (struct csv_helper){
+		.loop = d->loop, .ended = ended, .arg = l, .text = l->output, .size = sizeof(l->output), .leads = true
+	};
 	memcpy(l->id, armed->id, CSV_HO_ID);
 	csv_list_push_back(&launches, &l->link);
 	if (!fs) {
@@ -353,9 +304,6 @@ void csv_launch_start(struct csv_daemon *d, struct csv_ho_msg *armed)
 	} else if (!spawn(l, &h->plan, definition, uri)) {
 		answer(l, CSV_NOMEM, "vm-launch cannot be started");
 	} else {
-		qb_loop_poll_add(d->loop, QB_LOOP_MED, l->fd, POLLIN, l, on_output);
-		l->timing =
-		    !qb_loop_timer_add(d->loop, QB_LOOP_MED, CSV_LAUNCH_MS * CSV_NS_PER_MS, l, on_late, &l->timer);
 		return;
 	}
 	forget(l);
@@ -366,8 +314,7 @@ void csv_launch_free(struct csv_daemon *d)
 	while (!csv_list_empty(&launches)) {
 		struct launch *l = csv_list_entry(launches.next, struct launch, link);
 
-		if (l->child)
-			kill(-l->child, SIGKILL);
+		csv_helper_kill(&l->helper);
 		forget(l);
 	}
 }

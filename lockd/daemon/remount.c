@@ -26,6 +26,7 @@
 #include "lib/mountfile.h"
 #include "lib/program.h"
 #include "lockd/daemon/daemon.h"
+#include "lockd/daemon/helper.h"
 
 #define PAUSE_MIN_S 1u
 #define PAUSE_MAX_S 60u
@@ -40,9 +41,7 @@ struct remount {
 	struct csv_mountfile file;
 	int pidfd; /* of the csvfs that serves it; -1: it is dead */
 	time_t seen;
-	pid_t child; /* an attempt under way; 0 */
-	int out;     /* its answer; -1 */
-	size_t len;
+	struct csv_helper attempt;
 	char answer[ANSWER_MAX];
 	qb_loop_timer_handle timer;
 	bool timing;
@@ -113,10 +112,7 @@ static void forget(struct remount *r)
 		qb_loop_poll_del(r->d->loop, r->pidfd);
 		close(r->pidfd);
 	}
-	if (r->out >= 0) {
-		qb_loop_poll_del(r->d->loop, r->out);
-		close(r->out);
-	}
+	csv_helper_forget(&r->attempt); /* it goes on by itself */
 	if (r->timing)
 		qb_loop_timer_del(r->d->loop, r->timer);
 	csv_list_del(&r->link);
@@ -167,17 +163,11 @@ static void failed(struct remount *r, const char *why)
 }
 
 /* "ok SLOT INCARNATION VOLUME" or "error NAME<tab>why<tab>what to do", as csvfs tells it. */
-static void ended(struct remount *r)
+static void ended(void *arg, int status)
 {
+	struct remount *r = arg;
 	char *why, *end;
 
-	qb_loop_poll_del(r->d->loop, r->out);
-	close(r->out);
-	r->out = -1;
-	while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR)
-		;
-	r->child = 0;
-	r->answer[r->len] = 0;
 	r->answer[strcspn(r->answer, "\n")] = 0;
 	if (!strncmp(r->answer, "ok ", 3)) {
 		csv_info("volume %s is mounted on %s again", r->file.volume, r->file.dir);
@@ -193,44 +183,18 @@ static void ended(struct remount *r)
 		failed(r, why ? why + 1 : "csvfs died while it was mounting");
 }
 
-static int32_t on_answer(int32_t fd, int32_t revents, void *arg)
-{
-	struct remount *r = arg;
-	char spill[256];
-	size_t room = ANSWER_MAX - 1 - r->len;
-	ssize_t n = read(fd, room ? r->answer + r->len : spill, room ? room : sizeof(spill));
-
-	if (n > 0 && room)
-		r->len += (size_t)n;
-	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return 0;
-	ended(r);
-	return 0;
-}
-
 static void start(struct remount *r)
 {
-	int pipes[2];
-
-	if (pipe2(pipes, O_CLOEXEC)) {
+	switch (csv_helper_fork(&r->attempt, 0)) {
+	case 0:
+		child(r, r->attempt.fd);
+	case -1:
 		failed(r, strerror(errno));
-		return;
+		break;
+	default:
+		csv_info("volume %s: csvfs is started again for %s", r->file.volume, r->file.dir);
+		break;
 	}
-	r->child = fork();
-	if (!r->child)
-		child(r, pipes[1]);
-	close(pipes[1]);
-	if (r->child < 0) {
-		r->child = 0;
-		close(pipes[0]);
-		failed(r, "no process for csvfs");
-		return;
-	}
-	csv_info("volume %s: csvfs is started again for %s", r->file.volume, r->file.dir);
-	fcntl(pipes[0], F_SETFL, O_NONBLOCK);
-	r->out = pipes[0];
-	r->len = 0;
-	qb_loop_poll_add(r->d->loop, QB_LOOP_MED, r->out, POLLIN, r, on_answer);
 }
 
 static void on_timer(void *arg)
@@ -310,7 +274,10 @@ static void look_at(void *arg, const struct csv_mountfile *f)
 	CSV_ASSERT(r);
 	r->d = d;
 	r->file = *f;
-	r->pidfd = r->out = -1;
+	r->pidfd = -1;
+	r->attempt = (struct csv_helper){
+		.loop = d->loop, .ended = ended, .arg = r, .text = r->answer, .size = sizeof(r->answer)
+	};
 	r->pause_s = PAUSE_MIN_S;
 	csv_list_push_back(&remounts, &r->link);
 	watch(r);
@@ -348,7 +315,7 @@ static void send_state(struct csv_peer *p, uint64_t seq, const struct remount *r
 	snprintf(v->mount, sizeof(v->mount), "%.*s", (int)sizeof(v->mount) - 1, r->file.dir);
 	snprintf(v->lun, sizeof(v->lun), "%.*s", (int)sizeof(v->lun) - 1, r->file.lun);
 	snprintf(v->state, sizeof(v->state), "down");
-	if (r->child)
+	if (r->attempt.pid)
 		snprintf(v->reason, sizeof(v->reason), "csvfs has died and is being started again");
 	else
 		snprintf(v->reason, sizeof(v->reason), "csvfs has died; started again in %ld s%s%.70s",
