@@ -30,10 +30,14 @@ def runs(node):
 
 
 def wait_start(node):
-    """Wait until lockspaces can be joined. dlm_tool answers before that, and joining then fails."""
+    """Wait until dlm_controld has set up the kernel. dlm_tool answers before that, and joining then fails."""
     path = _READY.format(number=node.number)
     wait_until(f"dlm_controld of {node.name} to configure the kernel",
                lambda: node.run(["cat", path], check=False).stdout.strip() == "1", START_S,
                dead=node.dead_reason("dlm_controld"))
+
+
+def join_base(node):
+    """Join the lockspace that is never left. That waits until who is gone is fenced, and the fence for csvlockd."""
     if _BASE not in node.run(["dlm_tool", "ls"]).stdout.split():
         node.run(["dlm_tool", "join", _BASE])

@@ -90,6 +90,8 @@ class Lab(Cluster):
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(self.start_services, nodes))
         self.start_lockd(nodes)
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(dlm.join_base, nodes))
 
     def start_services(self, node):
         """The DLM and the initiator of one machine, and how long the others wait for its csvlockd."""
