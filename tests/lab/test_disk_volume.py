@@ -10,6 +10,7 @@ from commands import volume as status
 from disks import EVENT_S, HERE, PYTHON, Disk
 from harness import csvfs
 from harness.instance import BIN, MOUNT_POINT
+from harness.target import SECOND_PORT
 from harness.wait import wait_until
 
 BLOCK = 4096
@@ -153,14 +154,18 @@ def test_lun_check_of_a_mounted_volume(volume):
     assert Disk(volume.nodes[0], volume.disk()).keys() == {key(node) for node in volume.nodes}
 
 
-# A second session to the same portal is a second path; what multipathd would do is done by hand.
+# The second path is a session to the second portal, one that soon finds out that its cable is pulled.  The kernel fails a
+# path; to bring it back, as multipathd would, is done by hand.
 _MULTIPATH = """
 set -e
 modprobe -a dm_multipath dm_service_time
-for session in /sys/class/iscsi_session/session*; do
-    [ "$(cat "$session/targetname")" = "$0" ] && first=${session##*session}
-done
-iscsiadm -m session -r "$first" --op new >&2
+record() { iscsiadm -m node -T "$target" -p "$portal" "$@" >&2; }
+target=$0 portal=$1
+record -o new
+record -o update -n node.session.timeo.replacement_timeout -v 1
+record -o update -n 'node.conn[0].timeo.noop_out_interval' -v 1
+record -o update -n 'node.conn[0].timeo.noop_out_timeout' -v 1
+record --login
 paths=
 for try in $(seq 600); do
     paths=$(for disk in /sys/class/iscsi_session/session*/device/target*/*:*:*:1/block/sd*; do
@@ -190,11 +195,18 @@ def set_path(node, device, state):
               verb])
 
 
+def state_of_path(node, device):
+    """The kernel's word for a path."""
+    return node.run(["cat", f"/sys/dev/block/{device}/device/state"]).stdout.strip()
+
+
 def test_every_path_of_a_multipath_device(volume):
     one, two, _ = volume.nodes
     one.cast_out()  # started anew afterwards, without the multipath device
     csvfs.csvadm(one, ["umount", MOUNT_POINT])
-    paths = one.run(["sh", "-c", _MULTIPATH, volume.instance.iqn]).stdout.split()
+    volume.target.add_portal()
+    second = f"{volume.target.portal[0]}:{SECOND_PORT}"
+    paths = one.run(["sh", "-c", _MULTIPATH, volume.instance.iqn, second]).stdout.split()
     assert len(paths) == 2
     csvfs.mount(one, "/dev/mapper/both")
     disk = Disk(two, volume.disk())
@@ -206,6 +218,15 @@ def test_every_path_of_a_multipath_device(volume):
         writer.read_on(10)
         set_path(one, path, "running")
     assert status(one)["state"] == "online"
+    # The cable of one portal is pulled, and put in again.
+    volume.target.cut_second()
+    wait_until("the kernel to fail the path", lambda: " F " in one.run(["dmsetup", "status", "both"]).stdout, EVENT_S)
+    writer.read_on(20)
+    assert status(one)["state"] == "online"
+    volume.target.heal_second()
+    wait_until("the path to be there", lambda: state_of_path(one, paths[1]) == "running", EVENT_S)
+    set_path(one, paths[1], "running")
+    writer.read_on(20)
     # One path loses its registration, as with its session: a conflict there is no fence.
     one.run(["sh", "-c", 'sg_persist --no-inquiry --out --register-ignore --param-sark=0'
                          ' "/dev/$(basename "$(readlink "/sys/dev/block/$0")")"', paths[0]])
