@@ -96,6 +96,24 @@ def test_fence(cluster, place):
     assert is_new(volume(one), before)
 
 
+def test_fence_that_cannot_be_remembered(cluster):
+    """The next csvlockd of this host would not know that the node is out: so nobody is told that it is."""
+    one, two = cluster.node("n1"), cluster.node("n2")
+    before = volume(one)
+    blocker = f"{two.environment()['CSV_RUN_DIR']}/expelled.new"
+    two.run(["ln", "-s", "/dev/full", blocker])
+    try:
+        refused(two, 6, "--timeout", "3", "node", "fence", "n1", "--yes")
+        said = (two.dir / "csvlockd.log").read_text(encoding="utf-8")
+        assert "which nodes are fenced cannot be kept" in said and "no fence is confirmed" in said
+    finally:
+        two.run(["rm", blocker])
+    adm(two, "node", "fence", "n1", "--yes")
+    state_becomes(cluster, "n1", "fenced", "")
+    adm(one, "node", "rejoin")
+    assert is_new(volume(one), before)
+
+
 def test_refusals(cluster):
     node = cluster.node("n1")
     refused(node, 2, "node", "rejoin", "n2", parts=("takes no argument",))
