@@ -140,6 +140,7 @@ static int serve(int beat_fd, const char *news, void *arg)
 	csv_server_close(d);
 	csv_driver_stop(d);
 	csv_dlm_fit_free(d);
+	csv_dlm_release_free();
 	csv_dlm_free(d);
 	csv_launch_free(d);
 	csv_incoming_close(d);

@@ -51,8 +51,9 @@
 #define CSV_FS_RETURN_MS 10000u      /* no slot is clean: whoever has a key may still re-attach; then all are fenced */
 #define CSV_FS_GIVE_UP_MS 60000u     /* no csvlockd for so long: the volume is withdrawn on this node */
 
-/* csv-dlm-space's keeper */
+/* the DLM: csv-dlm-space's keeper, csvlockd */
 #define CSV_DLM_SILENCE_MS 30000u    /* and DETECT: the kernel answers, or its lockspace has been stopped */
+#define CSV_DLM_RELEASE_MS 40000u    /* dlm_controld, whose post_join_delay is 30 s, has not had a node fenced */
 
 /* csvfs */
 #define CSV_PATH_MS 120000u          /* default of path_timeout: paused, then failed */

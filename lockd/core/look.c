@@ -30,6 +30,12 @@ unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids)
 	return m->nconf;
 }
 
+unsigned csv_machine_down(const struct csv_machine *m, uint32_t *nodeids)
+{
+	memcpy(nodeids, m->down, m->ndown * sizeof(m->down[0]));
+	return m->ndown;
+}
+
 uint64_t csv_machine_digest(const struct csv_machine *m)
 {
 	struct csv_wbuf w = { 0 };

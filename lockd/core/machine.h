@@ -157,6 +157,8 @@ unsigned csv_machine_version(const struct csv_machine *m);
 bool csv_machine_formed(const struct csv_machine *m); /* has state: view formation is through */
 /* The configuration, less those that were evicted. */
 unsigned csv_machine_members(const struct csv_machine *m, uint32_t *nodeids);
+/* Nodes that have left corosync's ring, at most CSV_NODES_MAX; how many. */
+unsigned csv_machine_down(const struct csv_machine *m, uint32_t *nodeids);
 /* Digest of the replicated state: equal on all members at the same point of the order. */
 uint64_t csv_machine_digest(const struct csv_machine *m);
 /* Changes whenever csv_machine_nodes() or a view may show something new. */

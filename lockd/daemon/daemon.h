@@ -13,7 +13,8 @@
  *   helper.c   children that find something out for the loop
  *   supervise.c the process around it that kills it when it hangs
  *   remount.c  mounts whose csvfs has died
- *   dlm.c      a process for each lockspace of the DLM; dlm_fit.c: can the DLM be used
+ *   dlm.c      a process for each lockspace of the DLM; dlm_fit.c: can the DLM be used; dlm_release.c:
+ *              does it wait for a fence that dlm_controld has forgotten
  *   expel.c    nodes that are to be fenced; memory.c: the file in which they are remembered; kill.c: nodes whose corosync
  *              has to end
  *   handoff.c  handoffs that administrators ask for; launch.c: the destination's hook; incoming.c: the VMs it started

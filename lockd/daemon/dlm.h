@@ -17,4 +17,8 @@ void csv_dlm_free(struct csv_daemon *d); /* the locks of live mounts stay, as or
 void csv_dlm_fit(struct csv_peer *p, const struct csv_msg *hello);
 void csv_dlm_fit_free(struct csv_daemon *d);
 
+/* ---- dlm_release.c ---- */
+void csv_dlm_release_look(struct csv_daemon *d); /* after each step of the machine: nodes that are gone */
+void csv_dlm_release_free(void);
+
 #endif

@@ -120,6 +120,7 @@ void csv_driver_step(struct csv_daemon *d, const struct csv_event *ev)
 	csv_nodes_look(d);
 	csv_handoff_poll(d);
 	csv_dlm_look(d);
+	csv_dlm_release_look(d);
 	csv_expel_look(d);
 }
 

@@ -53,29 +53,46 @@ static enum csv_dlm_check check_running(char *why, size_t size)
 	return result;
 }
 
-static enum csv_dlm_check check_file(char *why, size_t size)
+/* The text of dlm.conf, empty if there is none. False: errno says why it cannot be read. */
+static bool read_conf(const char **path, char text[CONF_MAX])
 {
-	const char *path = getenv("CSV_DLM_CONF");
-	char text[CONF_MAX] = "", reason[256];
 	FILE *f;
 	size_t n;
 
-	if (!path || !*path)
-		path = CONF;
-	f = fopen(path, "re");
-	if (!f && errno != ENOENT) {
+	*path = getenv("CSV_DLM_CONF");
+	if (!*path || !**path)
+		*path = CONF;
+	text[0] = 0;
+	f = fopen(*path, "re");
+	if (!f)
+		return errno == ENOENT;
+	n = fread(text, 1, CONF_MAX - 1, f);
+	text[n] = 0;
+	fclose(f);
+	return true;
+}
+
+static enum csv_dlm_check check_file(char *why, size_t size)
+{
+	char text[CONF_MAX], reason[256];
+	const char *path;
+
+	if (!read_conf(&path, text)) {
 		snprintf(why, size, "%s: %s", path, strerror(errno));
 		return CSV_DLM_UNTRUSTED;
-	}
-	if (f) {
-		n = fread(text, 1, sizeof(text) - 1, f);
-		text[n] = 0;
-		fclose(f);
 	}
 	if (csv_dlm_conf_fences(text, reason, sizeof(reason)))
 		return CSV_DLM_GOOD;
 	snprintf(why, size, "%s: %s", path, reason);
 	return CSV_DLM_UNTRUSTED;
+}
+
+bool csv_dlm_agent(char *agent, size_t size)
+{
+	char text[CONF_MAX];
+	const char *path;
+
+	return read_conf(&path, text) && csv_dlm_conf_agent(text, agent, size);
 }
 
 enum csv_dlm_check csv_dlm_check(char *why, size_t size)

@@ -62,6 +62,24 @@ bool csv_dlm_conf_fences(const char *conf, char *why, size_t size)
 	return ours;
 }
 
+bool csv_dlm_conf_agent(const char *conf, char *agent, size_t size)
+{
+	char why[256];
+
+	if (!csv_dlm_conf_fences(conf, why, sizeof(why)))
+		return false;
+	for (const char *at = conf; *at; at += strcspn(at, "\n"), at += *at == '\n') {
+		const char *word;
+		size_t n = next_word(&at, &word);
+
+		if (!is(word, n, "fence_all"))
+			continue;
+		n = next_word(&at, &word);
+		return (size_t)snprintf(agent, size, "%.*s", (int)n, word) < size;
+	}
+	return false;
+}
+
 int csv_dlm_option(const char *dump, const char *name)
 {
 	size_t n = strlen(name);

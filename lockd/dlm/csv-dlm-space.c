@@ -3,6 +3,8 @@
  * csv-dlm-space LOCKSPACE DETECT_MS: holds a lockspace of the kernel's DLM open for csvlockd, which is at the other end
  * of descriptor 3 (lockd/engine/dlm_wire.h).
  *
+ * csv-dlm-space --release NODEID...: opens the DLM's gate where dlm_controld forgets to (lockd/dlm/release.h).
+ *
  * csv-dlm-space --check: whether this host's DLM can be used; see lockd/dlm/check.h for the exit codes.
  */
 #include <errno.h>
@@ -19,6 +21,7 @@
 #include "csv/timeouts.h"
 #include "lib/number.h"
 #include "lockd/dlm/check.h"
+#include "lockd/dlm/release.h"
 #include "lockd/dlm/space.h"
 #include "lockd/dlm/turn.h"
 
@@ -183,6 +186,20 @@ static _Noreturn void hold(unsigned detect_ms)
 		turn();
 }
 
+static int release(char **nodeids)
+{
+	enum csv_dlm_release all = CSV_DLM_FREE;
+	uint64_t nodeid;
+
+	for (; *nodeids; nodeids++) {
+		if (!csv_number(*nodeids, 1, UINT32_MAX, &nodeid))
+			return 2;
+		if (csv_dlm_release((uint32_t)nodeid) != CSV_DLM_FREE)
+			all = CSV_DLM_WAITS;
+	}
+	return all;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t detect_ms;
@@ -193,8 +210,10 @@ int main(int argc, char **argv)
 		lockspace = argv[1];
 		hold((unsigned)detect_ms);
 	}
+	if (argc > 2 && !strcmp(argv[1], "--release"))
+		return release(argv + 2);
 	if (argc != 2 || strcmp(argv[1], "--check")) {
-		fprintf(stderr, "usage: csv-dlm-space LOCKSPACE DETECT_MS | --check\n");
+		fprintf(stderr, "usage: csv-dlm-space LOCKSPACE DETECT_MS | --check | --release NODEID...\n");
 		return 2;
 	}
 	result = csv_dlm_check(why, sizeof(why));

@@ -72,6 +72,27 @@ static void test_conf(void **state)
 	assert_false(fences("connect a node=1\nfence_all csv-dlm-fence\n"));
 }
 
+static bool names(const char *conf, size_t room, const char *expected)
+{
+	char agent[64] = "";
+	bool yes = csv_dlm_conf_agent(conf, agent, room);
+
+	return yes && !strcmp(agent, expected);
+}
+
+static void test_agent(void **state)
+{
+	char agent[64];
+
+	assert_true(names("fence_all csv-dlm-fence\n", 64, "csv-dlm-fence"));
+	assert_true(names("enable_fencing=1\n fence_all\t/usr/sbin/csv-dlm-fence node_timeout=3\n", 64,
+			  "/usr/sbin/csv-dlm-fence"));
+	assert_false(csv_dlm_conf_agent("fence_all csv-dlm-fence\n", agent, 13));
+	assert_false(csv_dlm_conf_agent("fence_all /bin/true\n", agent, sizeof(agent)));
+	assert_false(csv_dlm_conf_agent("fence_all csv-dlm-fence\nconnect a node=1\n", agent, sizeof(agent)));
+	assert_false(csv_dlm_conf_agent("", agent, sizeof(agent)));
+}
+
 static void test_option(void **state)
 {
 	const char *dump = "daemon_debug=1 (cli option)\nenable_fencing=0 (dlm.conf)\nenable_startup_fencing=1\nx=2\n";
@@ -145,8 +166,11 @@ static void test_nobody_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_params),	     cmocka_unit_test(test_conf),
-		cmocka_unit_test(test_option),	     cmocka_unit_test(test_only_done_is_well),
+		cmocka_unit_test(test_params),
+		cmocka_unit_test(test_conf),
+		cmocka_unit_test(test_agent),
+		cmocka_unit_test(test_option),
+		cmocka_unit_test(test_only_done_is_well),
 		cmocka_unit_test(test_nobody_there),
 	};
 
