@@ -195,9 +195,10 @@ def set_path(node, device, state):
               verb])
 
 
-def state_of_path(node, device):
-    """The kernel's word for a path."""
-    return node.run(["cat", f"/sys/dev/block/{device}/device/state"]).stdout.strip()
+def answers(node, device):
+    """Whether a path can be read from."""
+    return node.run(["sh", "-c", 'dd if="/dev/$(basename "$(readlink "/sys/dev/block/$0")")" of=/dev/null bs=4096 count=1 '
+                                 'iflag=direct status=none', device], check=False).returncode == 0
 
 
 def test_every_path_of_a_multipath_device(volume):
@@ -224,9 +225,11 @@ def test_every_path_of_a_multipath_device(volume):
     writer.read_on(20)
     assert status(one)["state"] == "online"
     volume.target.heal_second()
-    wait_until("the path to be there", lambda: state_of_path(one, paths[1]) == "running", EVENT_S)
+    wait_until("the path to answer", lambda: answers(one, paths[1]), EVENT_S)
     set_path(one, paths[1], "running")
     writer.read_on(20)
+    # With its session the target has forgotten its registration.
+    wait_until("both paths to be registered", lambda: registrations(disk, key(one)) == 2, EVENT_S)
     # One path loses its registration, as with its session: a conflict there is no fence.
     one.run(["sh", "-c", 'sg_persist --no-inquiry --out --register-ignore --param-sark=0'
                          ' "/dev/$(basename "$(readlink "/sys/dev/block/$0")")"', paths[0]])
