@@ -15,13 +15,6 @@ from .wait import wait_until
 
 CONTROL_PORT = "7"  # private by /run of the box; not 0, so a host's tgtadm never hits it by chance
 PORT = 3260
-SECOND_PORT = 3261  # of the portal that add_portal() makes
-_NO_SECOND = f"""
-table inet csv-second {{
-    chain in {{ type filter hook input priority 0; tcp dport {SECOND_PORT} drop; }}
-    chain out {{ type filter hook output priority 0; tcp sport {SECOND_PORT} drop; }}
-}}
-"""
 _TID = "1"
 
 
@@ -69,19 +62,6 @@ class Target(Box):
         serial = f"csv-{self.instance.name}-{number}"
         self.admin("update", "logicalunit", *lun, "--params",
                    f"thin_provisioning=1,scsi_sn={serial}")
-
-    def add_portal(self):
-        """A second portal, until tgtd ends."""
-        host, _ = self.portal
-        self.tgtadm(["--op", "new", "--mode", "portal", "--param", f"portal={host}:{SECOND_PORT}"])
-
-    def cut_second(self):
-        """Pull the second portal's cable."""
-        self.run(["nft", "-f", "-"], input=_NO_SECOND)
-
-    def heal_second(self):
-        """Put it in again."""
-        self.run(["nft", "delete", "table", "inet", "csv-second"], check=False)
 
     def tgtadm(self, words, **options):
         """Run tgtadm against this tgtd."""
